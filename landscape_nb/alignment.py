@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
-from .group import Block, Element, State, SymmetryError, Symmetries
+from .group import Block, Element, State, SymmetryError, Symmetries, permute
 
 # %% ../nbs/05_alignment.ipynb #objective
 def inner(sym:Symmetries, a:State, b:State)->float:
@@ -44,17 +44,12 @@ def assign(
     return torch.from_numpy(linear_sum_assignment((S - S.mean(0)).cpu().numpy(), maximize=True)[1])
 
 # %% ../nbs/05_alignment.ipynb #greedy
-def _with(sym:Symmetries, i:int, p:Tensor)->Element:
-    "The element that permutes block `i` by `p` and nothing else."
-    e = sym.identity()
-    return replace(e, perms=tuple(p if j == i else q for j, q in enumerate(e.perms)))
-
 def _greedy(sym, a, b, generator):
-    total = sym.identity()
-    for i, block in enumerate(sym.blocks):
-        e = _with(sym, i, assign(similarity(sym, block, a, b, writers=True, cosine=True)))
-        total, b = e @ total, e(b)
-    return total, 1
+    perms = []
+    for block in sym.blocks:
+        perms.append(assign(similarity(sym, block, a, b, writers=True, cosine=True)))
+        b = permute(b, block, perms[-1], sym.shapes)
+    return perms, 1
 
 # %% ../nbs/05_alignment.ipynb #cd
 def neighbours(sym:Symmetries)->list[set[int]]:
@@ -63,22 +58,22 @@ def neighbours(sym:Symmetries)->list[set[int]]:
     return [{j for j, t in enumerate(on) if s & t} for s in on]
 
 def _cd(sym, a, b, generator, max_sweeps=100):
-    total, near, visits = sym.identity(), neighbours(sym), 0
-    order = torch.randperm(len(sym.blocks), generator=generator).tolist() if generator else list(range(len(sym.blocks)))
+    n, near, visits = len(sym.blocks), neighbours(sym), 0
+    perms = list(sym.identity().perms)
+    order = torch.randperm(n, generator=generator).tolist() if generator else list(range(n))
     queue, value = list(order), inner(sym, a, b)
-    while queue and visits < max_sweeps*len(order):
+    while queue and visits < max_sweeps*n:
         i, visits = queue.pop(0), visits+1
         p = assign(similarity(sym, sym.blocks[i], a, b))
         if torch.equal(p, torch.arange(len(p))): continue
-        e = _with(sym, i, p)
-        new = e(b)
+        new = permute(b, sym.blocks[i], p, sym.shapes)
         if (reached := inner(sym, a, new)) <= value + 1e-9*abs(value): continue
-        b, value, total = new, reached, e @ total
+        b, value, perms[i] = new, reached, perms[i][p]
         queue += [j for j in order if j in near[i]-{i} and j not in queue]
-    return total, visits/max(1, len(order))
+    return perms, visits/max(1, n)
 
 # %% ../nbs/05_alignment.ipynb #align
-METHODS = {'none': lambda sym, a, b, generator: (sym.identity(), 0), 'greedy': _greedy, 'cd': _cd}
+METHODS = {'none': lambda sym, a, b, generator: (sym.identity().perms, 0), 'greedy': _greedy, 'cd': _cd}
 
 @dataclass(frozen=True)
 class Alignment:
@@ -102,7 +97,8 @@ def align(
     if method not in METHODS: raise ValueError(f'method: wanted one of {sorted(METHODS)}, got {method!r}')
     sym.validate(a); sym.validate(b)
     start = time.perf_counter()
-    element, sweeps = METHODS[method](sym, a, b, generator)
+    perms, sweeps = METHODS[method](sym, a, b, generator)
+    element = replace(sym.identity(), perms=tuple(perms))
     state = element(b)
     seconds = time.perf_counter() - start
     dist = torus.dist if torus else lambda s, t: sum((s[k].double()-t[k].double()).square().sum().item() for k in sym.parameters)**.5

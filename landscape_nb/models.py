@@ -12,9 +12,9 @@ import torch
 from torch import nn
 from .store import seed_of
 
-# %% ../nbs/02_models.ipynb #helpers
+# %% ../nbs/02_models.ipynb #named
 class ModelError(ValueError):
-    "A network that does not exist or does not fit the images"
+    "A network that does not exist, or does not fit the images"
 
 def _named(**layers): return nn.Sequential(OrderedDict(layers))
 def _wide(n, width): return max(1, round(n*width))
@@ -28,27 +28,27 @@ def _mlp(classes, channels, size, width):
 
 # %% ../nbs/02_models.ipynb #lenet
 def _lenet(classes, channels, size, width):
-    "LeNet-5 (6-16-120-84) with ReLU and max-pooling; at 28x28 the layers have LeNet-5's own sizes"
+    "LeNet-5 with ReLU and max-pooling; at 28x28 its layers have their historical sizes"
     a, b, c, d = (_wide(n, width) for n in (6, 16, 120, 84))
     pad = 0 if size >= 20 else 2
-    side = (size//2 - 4 + 2*pad)//2
+    side = (size//2 - 4 + 2*pad)//2  # of the image after both pools
     return _named(conv1=nn.Conv2d(channels, a, 5, padding=2), relu1=nn.ReLU(), pool1=nn.MaxPool2d(2),
                   conv2=nn.Conv2d(a, b, 5, padding=pad), relu2=nn.ReLU(), pool2=nn.MaxPool2d(2), flatten=nn.Flatten(),
                   fc1=nn.Linear(b*side*side, c), relu3=nn.ReLU(), fc2=nn.Linear(c, d), relu4=nn.ReLU(), fc3=nn.Linear(d, classes))
 
 # %% ../nbs/02_models.ipynb #he
-def _he(model):
-    "He's normal initialisation for the convolutions of a deep network"
-    for m in model.modules():
+def _he(net):
+    "He's initialisation of every convolution, and no layer that works in place"
+    for m in net.modules():
         if isinstance(m, nn.Conv2d):
             nn.init.kaiming_normal_(m.weight, nonlinearity='relu')
             if m.bias is not None: nn.init.zeros_(m.bias)
         if hasattr(m, 'inplace'): m.inplace = False
-    return model
+    return net
 
 # %% ../nbs/02_models.ipynb #vgg16
 def _vgg16(classes, channels, size, width, bn=False):
-    "13 convolutions in five groups, a pool after each, then three linear layers on the pooled channels"
+    "VGG-16, without or with BatchNorm, and three linear layers on the pooled channels"
     layers, c = [], channels
     for n, repeat in [(64, 2), (128, 2), (256, 3), (512, 3), (512, 3)]:
         for _ in range(repeat):
@@ -61,52 +61,54 @@ def _vgg16_bn(*args): return _vgg16(*args, bn=True)
 
 # %% ../nbs/02_models.ipynb #resnet18
 def _resnet18(classes, channels, size, width):
-    "Eight residual blocks behind a 3x3 stem of stride 1 with no pool, as for CIFAR"
+    "Eight residual blocks of torchvision behind a 3x3 stem of stride 1 with no pool"
     from torchvision.models.resnet import BasicBlock
     c = _wide(64, width)
-    net = _named(conv1=nn.Conv2d(channels, c, 3, padding=1, bias=False), bn1=nn.BatchNorm2d(c), relu=nn.ReLU())
+    layers = dict(conv1=nn.Conv2d(channels, c, 3, padding=1, bias=False), bn1=nn.BatchNorm2d(c), relu=nn.ReLU())
     for i in range(4):
         n, stride = _wide(64*2**i, width), 1 if i == 0 else 2
         down = None if i == 0 else nn.Sequential(nn.Conv2d(c, n, 1, stride, bias=False), nn.BatchNorm2d(n))
-        net.add_module(f'layer{i+1}', nn.Sequential(BasicBlock(c, n, stride, down), BasicBlock(n, n)))
+        layers[f'layer{i+1}'] = nn.Sequential(BasicBlock(c, n, stride, down), BasicBlock(n, n))
         c = n
-    for name, m in dict(avgpool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), fc=nn.Linear(c, classes)).items(): net.add_module(name, m)
-    return _he(net)
+    return _he(_named(**layers, avgpool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), fc=nn.Linear(c, classes)))
 
 # %% ../nbs/02_models.ipynb #densenet121
 def _densenet121(classes, channels, size, width):
     "torchvision's DenseNet-121 behind a 3x3 stem of stride 1 with no pool"
     from torchvision.models import DenseNet
-    net = DenseNet(_wide(32, width), (6, 12, 24, 16), 2*_wide(32, width), num_classes=classes)
-    net.features.conv0 = nn.Conv2d(channels, 2*_wide(32, width), 3, padding=1, bias=False)
+    growth = _wide(32, width)
+    net = DenseNet(growth, (6, 12, 24, 16), 2*growth, num_classes=classes)
+    net.features.conv0 = nn.Conv2d(channels, 2*growth, 3, padding=1, bias=False)
     del net.features.pool0
     return _he(net)
 
-# %% ../nbs/02_models.ipynb #archs
+# %% ../nbs/02_models.ipynb #check_arch
 ARCHS = dict(mlp=_mlp, lenet=_lenet, vgg16=_vgg16, vgg16_bn=_vgg16_bn, resnet18=_resnet18, densenet121=_densenet121)
 
-def check_arch(arch:str) -> str:
-    "`arch` itself, or `ModelError` with the names that exist"
+def check_arch(
+    arch:str, # a key of `ARCHS`, or the name of a classifier of torchvision
+) -> str:     # the same
+    "`arch`, or `ModelError` with the names that exist"
     if arch in ARCHS: return arch
     from torchvision import models
     if arch in (theirs := models.list_models(module=models)): return arch
     near = difflib.get_close_matches(str(arch), [*ARCHS, *theirs], 1)
     raise ModelError(f'there is no network {arch!r}{f" (perhaps {near[0]}?)" if near else ""}; there are: {", ".join(ARCHS)}, '
-                     f'and every classifier of torchvision.models.list_models(module=torchvision.models)')
+                     'and any name in torchvision.models.list_models(module=torchvision.models)')
 
 # %% ../nbs/02_models.ipynb #from_torchvision
 def _from_torchvision(arch, classes, channels, size, width):
-    "A classifier of torchvision as it is there, its first convolution made for `channels`"
+    "A classifier of torchvision, its first convolution made for `channels`"
     from torchvision import models
     if width != 1: raise ModelError(f'width={width} is not possible for {arch}: only {", ".join(ARCHS)} have a width')
     kw = dict(aux_logits=False, init_weights=True) if arch in ('googlenet', 'inception_v3') else {}
     net = models.get_model(arch, weights=None, num_classes=classes, **kw)
     if channels != 3:
-        name, m = next((n, m) for n, m in net.named_modules() if isinstance(m, nn.Conv2d))
+        name, m = next((k, m) for k, m in net.named_modules() if isinstance(m, nn.Conv2d))
         net.set_submodule(name, nn.Conv2d(channels, m.out_channels, m.kernel_size, m.stride, m.padding, bias=m.bias is not None))
     meta = {k: v.to('meta') for k, v in [*net.named_parameters(), *net.named_buffers()]}
     try: torch.func.functional_call(net.eval(), meta, torch.zeros(2, channels, size, size, device='meta'))
-    except Exception as e: raise ModelError(f'{arch} does not take {channels}x{size}x{size} images ({str(e).splitlines()[0]})') from None
+    except Exception as e: raise ModelError(f'{arch} does not take {channels}x{size}x{size} images: {str(e).splitlines()[0]}') from None
     return net.train()
 
 # %% ../nbs/02_models.ipynb #make_model
@@ -114,14 +116,14 @@ def make_model(
     arch:str,         # a key of `ARCHS`, or a classifier of torchvision
     classes:int=10,   # outputs
     channels:int=1,   # of the images
-    size:int=28,      # of the images, pixels
-    width:float=1.0,  # factor on the number of hidden channels (keys of `ARCHS` only)
-    seed=None,        # of the initialisation; None: torch's global generator, as torch itself would
-) -> nn.Module:       # [n, channels, size, size] -> logits [n, classes]; in training mode
+    size:int=28,      # of the images, pixels on a side, at least 8
+    width:float=1.0,  # factor on the number of hidden channels, for `ARCHS` only
+    seed=None,        # of the initialisation, int or any JSON; None: torch's global generator, as torch itself would
+) -> nn.Module:       # images [n, channels, size, size] -> logits [n, classes]; on the CPU, in training mode
     "A freshly initialised network; `ModelError` when there is no such network or it does not fit"
     check_arch(arch)
-    if width <= 0: raise ModelError(f'width={width} is not possible: wanted a factor above 0')
+    if width <= 0 or size < 8: raise ModelError(f'wanted width > 0 and size >= 8; got width={width}, size={size}')
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None: torch.default_generator.manual_seed(seed_of('init', arch, seed))
-        build = ARCHS.get(arch)
-        return build(classes, channels, size, width) if build else _from_torchvision(arch, classes, channels, size, width)
+        if arch in ARCHS: return ARCHS[arch](classes, channels, size, width)
+        return _from_torchvision(arch, classes, channels, size, width)

@@ -6,17 +6,19 @@
 __all__ = ['canonical', 'digest', 'seed_of', 'stream', 'home', 'describe_machine', 'Result', 'Checkpoint', 'Store', 'sweep']
 
 # %% ../nbs/00_store.ipynb #imports
-import functools, hashlib, importlib.metadata, importlib.util, json, math, os, platform, sys, time, warnings
+import hashlib, importlib.metadata, json, os, platform, sys, time, warnings
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
 import numpy as np, torch
 from torch import Tensor
+from fastcore.basics import patch
 from safetensors.torch import load as st_load, save as st_save
+import landscape_nb
 
 # %% ../nbs/00_store.ipynb #plain
 def _plain(o, where='the value'):
-    "JSON's own types only, or a `ValueError` that says where the first other thing stands"
+    "`o` in JSON's own types, or a `ValueError` that says where the first other thing stands"
     if is_dataclass(o) and not isinstance(o, type): o = {f.name: getattr(o, f.name) for f in fields(o)}
     if isinstance(o, (np.generic, Tensor)) and o.ndim == 0: o = o.item()
     if isinstance(o, dict):
@@ -25,15 +27,16 @@ def _plain(o, where='the value'):
     if isinstance(o, (list, tuple)): return [_plain(v, f'{where}[{i}]') for i, v in enumerate(o)]
     if isinstance(o, Path): return o.as_posix()
     if o is None or isinstance(o, (str, bool, int, float)): return o
-    raise ValueError(f'{where}: {type(o).__name__} has no canonical JSON; wanted None, str, bool, int, float, list, tuple, dict, Path or a dataclass')
+    raise ValueError(f'{where}: no JSON for {type(o).__name__}; wanted None, str, bool, int, float, list, tuple, dict, Path or a dataclass')
 
 # %% ../nbs/00_store.ipynb #canonical
 def canonical(
     obj:Any, # None, str, bool, int, float, list, tuple, dict with str keys, Path, dataclass, or nestings of these
 ) -> str:    # JSON with sorted keys and no spaces
     "The one JSON text of `obj`; `ValueError` for NaN, infinity and whatever has no JSON"
-    try: return json.dumps(_plain(obj), sort_keys=True, separators=(',', ':'), allow_nan=False)
-    except ValueError as e: raise ValueError(f'no canonical JSON: {e}') from None
+    plain = _plain(obj)
+    try: return json.dumps(plain, sort_keys=True, separators=(',', ':'), allow_nan=False)
+    except ValueError: raise ValueError(f'NaN and infinity have no canonical JSON: {obj!r}') from None
 
 # %% ../nbs/00_store.ipynb #digest
 def digest(obj:Any) -> str:
@@ -42,182 +45,191 @@ def digest(obj:Any) -> str:
 
 # %% ../nbs/00_store.ipynb #seed_of
 def seed_of(
-    *names:Any, # what the stream is for, then which one: `'noise', 'mlp', 3`
+    *names:Any, # the purpose, then which one of it: `'noise', 'mlp', 3`
 ) -> int:       # in [0, 2**63)
-    "A seed that differs whenever the names differ"
+    "A seed that differs whenever the names differ (1)"
     return int(digest(names), 16) >> 1
 
 # %% ../nbs/00_store.ipynb #stream
-def stream(*names:Any, device='cpu') -> torch.Generator:
-    "A fresh generator on `device`, seeded with `seed_of(*names)`"
+def stream(
+    *names:Any,   # as for `seed_of`
+    device='cpu', # where the numbers are drawn; other devices draw other numbers
+) -> torch.Generator:
+    "A fresh generator, seeded with `seed_of(*names)`"
     return torch.Generator(device).manual_seed(seed_of(*names))
 
 # %% ../nbs/00_store.ipynb #home
 def home() -> Path:
     "`$LANDSCAPE_NB_HOME`, else the checkout that the package runs from, else `~/.cache/landscape_nb`"
     if h := os.environ.get('LANDSCAPE_NB_HOME'): return Path(h).expanduser().absolute()
-    spec = importlib.util.find_spec('landscape_nb')
-    checkout = Path(spec.origin).parent.parent if spec and spec.origin else None
-    if checkout and (checkout/'settings.ini').exists(): return checkout
-    return Path('~/.cache/landscape_nb').expanduser()
+    checkout = Path(landscape_nb.__file__).absolute().parent.parent
+    return checkout if (checkout/'settings.ini').exists() else Path('~/.cache/landscape_nb').expanduser()
 
 # %% ../nbs/00_store.ipynb #describe_machine
-@functools.cache
-def _hardware():
-    "Versions and hardware, which do not change while the process lives"
-    def version(p):
-        try: return importlib.metadata.version(p)
-        except importlib.metadata.PackageNotFoundError: return None
-    try: cpu = next(l.split(':', 1)[1].strip() for l in open('/proc/cpuinfo') if l.startswith('model name'))
-    except (OSError, StopIteration): cpu = platform.processor()
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return dict(python=platform.python_version(), **{p: version(p) for p in ('torch', 'numpy', 'torchvision', 'landscape_nb')},
-                platform=platform.platform(), cpu=cpu, cores=os.cpu_count(), gpu=gpu)
+def _version(package):
+    try: return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError: return None
 
-def describe_machine() -> dict:
-    "Versions of python, torch, numpy, torchvision and this package; platform, cpu, cores, gpu (name or None), torch's threads"
-    return {**_hardware(), 'threads': torch.get_num_threads()}
+def _cpu():
+    try: return next(l.split(':', 1)[1].strip() for l in Path('/proc/cpuinfo').read_text().splitlines() if l.startswith('model name'))
+    except (OSError, StopIteration): return platform.processor()
 
-# %% ../nbs/00_store.ipynb #result
-class Result(NamedTuple):
-    "What the store keeps: named tensors (on the CPU, in the order given) and a JSON record"
-    tensors: dict[str, Tensor]
-    record: dict
+def describe_machine() -> dict: # JSON; gpu: its name, or None
+    "What a number may depend on beside its recipe: versions, hardware, torch's threads"
+    return dict(landscape_nb=landscape_nb.__version__, python=platform.python_version(),
+                **{p: _version(p) for p in ('torch', 'torchvision', 'numpy')}, platform=platform.platform(), cpu=_cpu(), cores=os.cpu_count(),
+                gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None, threads=torch.get_num_threads())
 
 # %% ../nbs/00_store.ipynb #atomic
 def _replace(path:Path, data:bytes):
-    "Write `data` under a temporary name in the same folder, then rename: `path` holds the old bytes or the new ones, never a part"
+    "Put `data` at `path` in one step"
     path.parent.mkdir(parents=True, exist_ok=True)
-    tmp = path.with_name(f'.{path.name}.{os.getpid()}-{time.monotonic_ns()}.tmp')
+    part = path.with_name(f'.{path.name}.{os.getpid()}-{time.monotonic_ns()}.tmp')
     try:
-        with open(tmp, 'wb') as f: f.write(data); f.flush(); os.fsync(f.fileno())
-        os.replace(tmp, path)
-    finally: tmp.unlink(missing_ok=True)
+        with open(part, 'wb') as f: f.write(data); f.flush(); os.fsync(f.fileno())
+        os.replace(part, path)
+    finally: part.unlink(missing_ok=True)
 
 def _set_aside(*paths:Path, why:str):
-    "Rename what cannot be trusted to *.corrupt, with one warning"
-    warnings.warn(f'set aside as {paths[0]}.corrupt, to be computed again: {why}', stacklevel=3)
+    "Rename what cannot be trusted to *.corrupt, with one warning: it is evidence, so it is not deleted"
+    warnings.warn(f'{paths[0]} is set aside as *.corrupt and computed again: {why}', stacklevel=3)
     for p in paths:
         try: os.replace(p, f'{p}.corrupt')
         except FileNotFoundError: pass
 
 # %% ../nbs/00_store.ipynb #pack
 def _pack(tensors, **meta):
-    "One safetensors blob; its metadata also holds the names in the order given, which safetensors does not keep"
+    "The bytes of a safetensors file, with str metadata"
     own = {k: v.detach().to('cpu', copy=True).contiguous() for k, v in tensors.items()}
     return st_save(own, dict(names=json.dumps(list(own)), **meta))
 
-def _unpack(blob):
-    "The tensors of a blob in their order, and its metadata"
-    meta = json.loads(blob[8:8 + int.from_bytes(blob[:8], 'little')])['__metadata__']
-    tensors = st_load(blob)
+def _unpack(data):
+    "The tensors of such bytes in their order, and the metadata"
+    meta = json.loads(data[8:8 + int.from_bytes(data[:8], 'little')])['__metadata__']
+    tensors = st_load(data)
     return {k: tensors[k] for k in json.loads(meta['names'])}, meta
+
+# %% ../nbs/00_store.ipynb #result
+class Result(NamedTuple):
+    "What is kept: named tensors (on the CPU, in the order given) and a JSON record"
+    tensors: dict[str, Tensor]
+    record: dict
 
 # %% ../nbs/00_store.ipynb #checkpoint
 class Checkpoint:
     "The state of an unfinished computation, in one file that is replaced whole"
     def __init__(self,
-        path:Path,         # file; its folder is made when needed
-        every:float=10.0,  # seconds between two saves, as `due` counts them
+        path:Path,        # the file; its folder is made when needed
+        every:float=10.0, # seconds between two saves, as `due` counts them
     ): self.path, self.every, self.last = Path(path), every, time.monotonic()
 
     def due(self) -> bool:
-        "True when `every` seconds have passed since the last save (or since the start)"
+        "True when `every` seconds have passed since the last save, or since the start"
         return time.monotonic() - self.last >= self.every
 
-    def save(self, tensors:dict[str, Tensor], record:dict) -> None:
-        "Replace the checkpoint; a kill at any moment leaves the old one or the new one"
-        _replace(self.path, _pack(tensors, record=json.dumps(_plain(record))))
-        self.last = time.monotonic()
+# %% ../nbs/00_store.ipynb #checkpoint-io
+@patch
+def save(self:Checkpoint, tensors:dict[str, Tensor], record:dict) -> None:
+    "Replace the checkpoint; after a kill at any moment the old one or the new one is there"
+    _replace(self.path, _pack(tensors, record=json.dumps(_plain(record))))
+    self.last = time.monotonic()
 
-    def load(self) -> Result|None:
-        "What was saved last, or None; a damaged file is set aside and counts as none"
-        try: tensors, meta = _unpack(self.path.read_bytes())
-        except FileNotFoundError: return None
-        except Exception as e: return _set_aside(self.path, why=f'not a whole checkpoint ({e})')
-        return Result(tensors, json.loads(meta['record']))
+@patch
+def load(self:Checkpoint) -> Result|None:
+    "What was saved last, or None; a damaged file is set aside and counts as none"
+    try: tensors, meta = _unpack(self.path.read_bytes()); return Result(tensors, json.loads(meta['record']))
+    except FileNotFoundError: return None
+    except Exception as e: _set_aside(self.path, why=f'it is no whole checkpoint ({e})')
 
-    def remove(self) -> None:
-        "Forget it"
-        self.path.unlink(missing_ok=True)
+@patch
+def remove(self:Checkpoint) -> None:
+    "Forget it"
+    self.path.unlink(missing_ok=True)
 
 # %% ../nbs/00_store.ipynb #store
 class Store:
-    "Results on disk, by what they are the result of: `<root>/<kind>/<digest>.json` and `.safetensors`"
+    "Results on disk, each under its spec: `<root>/<kind>/<digest>.json` and `.safetensors`"
     def __init__(self,
-        root:Path|str|None=None,      # folder; None: `home()/'out'/'store'`
-        checkpoint_every:float=10.0,  # seconds between checkpoints of a computation that asks `due()`
+        root:Path|str|None=None,     # folder; None: `home()/'out'/'store'`
+        checkpoint_every:float=10.0, # seconds between the checkpoints of a computation
     ): self.root, self.checkpoint_every = Path(root or home()/'out'/'store'), checkpoint_every
 
     def path(self, spec:dict) -> Path:
-        "The .json of `spec`; its tensors lie beside it as .safetensors"
-        if not isinstance(spec, dict) or not isinstance(spec.get('kind'), str): raise ValueError(f"a spec is a dict with a str 'kind', not {spec!r}")
+        "The .json of `spec`, whether it exists or not; its tensors lie beside it as .safetensors"
+        if not (isinstance(spec, dict) and isinstance(spec.get('kind'), str)): raise ValueError(f"wanted a spec, a dict with a str 'kind'; got {spec!r}")
         return self.root/spec['kind']/f'{digest(spec)}.json'
 
-    def has(self, spec:dict) -> bool:
-        "True when a whole result of `spec` lies there; changes nothing"
-        return not isinstance(self._read(spec), (str, type(None)))
-
-    def remember(self,
-        spec:dict,                                      # JSON, with a key 'kind': everything that the result depends on
-        compute:Callable[[Checkpoint], tuple[dict, dict]], # called only when there is no result: -> (tensors, record)
-    ) -> Result:
-        "The result of `spec`: read when it is there, else computed, written and returned; both give identical objects"
-        path, found = self.path(spec), self._read(spec)
-        if isinstance(found, str): _set_aside(path, path.with_suffix('.safetensors'), why=found)
-        elif found: return found
-        cp, t0 = Checkpoint(path.with_suffix('.checkpoint'), self.checkpoint_every), time.time()
-        tensors, record = compute(cp)
-        result = self._write(spec, tensors, record, time.time() - t0)
-        cp.remove()
-        return result
-
-# %% ../nbs/00_store.ipynb #store-io
+# %% ../nbs/00_store.ipynb #store-read
+@patch
 def _read(self:Store, spec):
     "A `Result`, None when there is none, or a str that says what is wrong with it"
     path = self.path(spec)
-    try: doc, blob = json.loads(path.read_bytes()), path.with_suffix('.safetensors').read_bytes()
-    except FileNotFoundError: return f'{path.with_suffix(".safetensors").name} is missing' if path.exists() else None
-    except ValueError as e: return f'{path.name} is not JSON ({e})'
-    if not isinstance(doc, dict) or doc.get('spec') != json.loads(canonical(spec)): return f'{path.name} belongs to another spec'
-    if doc.get('sha256') != hashlib.sha256(blob).hexdigest(): return f'{path.name} and the tensors beside it do not match'
-    return Result(_unpack(blob)[0], doc['record'])
+    try: doc, data = json.loads(path.read_bytes()), path.with_suffix('.safetensors').read_bytes()
+    except FileNotFoundError: return 'its tensors are missing' if path.exists() else None
+    except ValueError as e: return f'it is not JSON ({e})'
+    if not isinstance(doc, dict) or doc.get('spec') != json.loads(canonical(spec)): return 'it belongs to another spec'
+    if doc.get('sha256') != hashlib.sha256(data).hexdigest(): return 'it does not match its tensors'
+    return Result(_unpack(data)[0], doc['record'])
 
+# %% ../nbs/00_store.ipynb #store-write
+@patch
 def _write(self:Store, spec, tensors, record, seconds):
-    "Publish a result unless another process was first; the tensors go before the json, which makes them count"
-    path, blob = self.path(spec), _pack(tensors)
-    doc = dict(spec=_plain(spec), record=_plain(record), sha256=hashlib.sha256(blob).hexdigest(),
-               provenance=dict(seconds=round(seconds, 3), finished=time.strftime('%Y-%m-%dT%H:%M:%S%z'), **describe_machine()))
+    "Publish a result, unless another process was first, and read it back"
+    path, data = self.path(spec), _pack(tensors)
+    when = dict(seconds=round(seconds, 3), finished=time.strftime('%Y-%m-%dT%H:%M:%S%z'))
+    doc = dict(spec=_plain(spec), record=_plain(record), sha256=hashlib.sha256(data).hexdigest(), provenance={**when, **describe_machine()})
     if isinstance(first := self._read(spec), Result): return first
-    _replace(path.with_suffix('.safetensors'), blob)
+    _replace(path.with_suffix('.safetensors'), data)
     _replace(path, json.dumps(doc, indent=1).encode())
-    return Result(_unpack(blob)[0], json.loads(json.dumps(doc['record'])))
+    return Result(_unpack(data)[0], json.loads(json.dumps(doc['record'])))
 
-Store._read, Store._write = _read, _write
+# %% ../nbs/00_store.ipynb #remember
+@patch
+def has(self:Store, spec:dict) -> bool:
+    "True when a whole result of `spec` lies there; changes nothing"
+    return isinstance(self._read(spec), Result)
 
-# %% ../nbs/00_store.ipynb #sweep
+@patch
+def remember(self:Store,
+    spec:dict,                                         # JSON with a key 'kind': everything that the result depends on
+    compute:Callable[[Checkpoint], tuple[dict, dict]], # called when there is no result yet: -> (tensors, record)
+) -> Result: # floats of the record are exact, NaN included; tuples come back as lists
+    "The result of `spec`, read when it is there, else computed and written; an exception of `compute` leaves its checkpoint"
+    path, found = self.path(spec), self._read(spec)
+    if isinstance(found, str): _set_aside(path, path.with_suffix('.safetensors'), why=found)
+    elif found: return found
+    cp, t0 = Checkpoint(path.with_suffix('.checkpoint'), self.checkpoint_every), time.time()
+    result = self._write(spec, *compute(cp), time.time() - t0)
+    cp.remove()
+    return result
+
+# %% ../nbs/00_store.ipynb #task
 def _task(i, fn, args, threads):
-    "One task of a sweep, under `threads` torch threads"
+    "Task `i` of a sweep under `threads` torch threads; an exception says which task it was"
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try: return i, fn(*args)
-    except Exception as e: e.add_note(f'in task {i} of the sweep: {getattr(fn, "__name__", fn)}{args!r}'[:500]); raise
+    except Exception as e:
+        e.add_note(f'in task {i} of the sweep: {getattr(fn, "__name__", fn)}{args!r}'[:500])
+        raise
     finally: torch.set_num_threads(before)
 
+# %% ../nbs/00_store.ipynb #sweep
 def sweep(
-    tasks:list,      # [(fn, args), ...]: each is called as fn(*args)
-    jobs:int=1,      # processes; 1: in this one, 0: as many as the machine has cores
-    desc:str='',     # name before the progress lines on stderr; '': no lines
-    threads:int=1,   # torch threads of each task, however many jobs there are
-) -> list:           # the results, in the order of the tasks
-    "Run independent tasks, one process per task at a time; the results do not depend on `jobs`"
+    tasks:list,    # [(fn, args), ...], each called as fn(*args)
+    jobs:int=1,    # processes; 1: this one alone, 0: as many as the machine has cores
+    desc:str='',   # begins the progress lines on stderr; '': no lines
+    threads:int=1, # torch threads of each task, whatever `jobs` is
+) -> list:         # results in the order of the tasks
+    "Run independent tasks; the first exception ends the sweep (what a store holds by then stays)"
     from tqdm import tqdm
     todo, out, t0 = [(i, fn, args, threads) for i, (fn, args) in enumerate(tasks)], {}, time.time()
     if (jobs := jobs or os.cpu_count()) == 1: done = (_task(*t) for t in todo)
     else:
         import joblib
         done = joblib.Parallel(jobs, backend='loky', return_as='generator_unordered')(joblib.delayed(_task)(*t) for t in todo)
-    for i, r in done:
-        out[i] = r
-        if desc: print(tqdm.format_meter(len(out), len(todo), time.time() - t0, prefix=desc, bar_format='{desc}{n_fmt}/{total_fmt} [{elapsed}<{remaining}]'), file=sys.stderr, flush=True)
+    for i, result in done:
+        out[i] = result
+        line = tqdm.format_meter(len(out), len(todo), time.time() - t0, prefix=desc, bar_format='{desc}{n_fmt}/{total_fmt} [{elapsed}<{remaining}]')
+        if desc: print(line, file=sys.stderr, flush=True)
     return [out[i] for i in range(len(todo))]

@@ -1,0 +1,77 @@
+"The study as one command: what is passed stands in the results, mistakes fail early, a killed run goes on where it was."
+import csv, json, os, subprocess, sys, time
+from pathlib import Path
+import psutil, pytest
+
+pytestmark = pytest.mark.xdist_group('reproduce')  # one worker, so that the whole run is made once
+PASSED = dict(arch='mlp', dataset='digits', preset='smoke')
+
+def command(at, **params):
+    "The papermill command of a run that keeps everything that it writes under `at`."
+    at.mkdir(exist_ok=True)
+    flags = [x for k, v in (dict(out=str(at/'out')) | params).items() for x in ('-p', k, str(v))]
+    cmd = [str(Path(sys.executable).parent/'papermill'), 'nbs/reproduce.ipynb', str(at/'out.ipynb'), '-k', 'python3', '--no-progress-bar', '--log-output', *flags]
+    return dict(args=cmd, env=os.environ | {'LANDSCAPE_NB_HOME': str(at/'home')})
+
+def run(at, timeout=240, **params):
+    return subprocess.run(**command(at, **params), capture_output=True, text=True, timeout=timeout)
+
+def tables(at):
+    "Every table of a run as strings, the seconds that a result took left out."
+    found = {}
+    for f in sorted((at/'out').rglob('*.csv')):
+        with open(f, newline='') as h: rows = list(csv.DictReader(h))
+        found[str(f.relative_to(at))] = [{k: v for k, v in r.items() if k != 'seconds'} for r in rows]
+    return found
+
+def stored(at): return sum(1 for _ in at.rglob('*.safetensors'))
+
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory):
+    at = tmp_path_factory.mktemp('whole')
+    r = run(at, **PASSED)
+    assert r.returncode == 0, r.stdout + r.stderr
+    return at
+
+def test_writes_every_kind_of_result(whole):
+    files = [f for f in (whole/'out').rglob('*') if f.is_file()]
+    assert {'claims.csv', 'environment.json'} <= {f.name for f in files}
+    assert {'.csv', '.png', '.pdf', '.json'} <= {f.suffix for f in files}
+    frames = {'minima', 'flatness', 'distances', 'paths', 'barriers', 'bends', 'bend_paths'}
+    assert frames <= {f.stem for f in files if f.suffix == '.csv'}
+    assert all(f.stat().st_size for f in files)
+
+def test_what_was_passed_stands_in_the_results(whole):
+    path, = (whole/'out').rglob('environment.json')
+    parameters = json.loads(path.read_text())['parameters']
+    assert {k: parameters[k] for k in PASSED} == PASSED
+
+def test_each_claim_has_a_verdict(whole):
+    path, = (whole/'out').rglob('claims.csv')
+    with open(path, newline='') as h: claims = list(csv.DictReader(h))
+    assert claims and {c['verdict'] for c in claims} <= {'holds', 'does not hold', 'undecided'}
+
+def test_killed_and_resumed_equals_unbroken(whole, tmp_path):
+    p = subprocess.Popen(**command(tmp_path, **PASSED), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    end = time.monotonic() + 240
+    while stored(tmp_path) < 3 and p.poll() is None and time.monotonic() < end: time.sleep(.02)
+    for o in [*psutil.Process(p.pid).children(recursive=True), p]: o.kill()  # the kernel has a process group of its own
+    p.wait()
+    half = stored(tmp_path)
+    assert 3 <= half < stored(whole), f'killed with {half} of {stored(whole)} results'
+    r = run(tmp_path, **PASSED)
+    assert r.returncode == 0, r.stdout + r.stderr
+    assert tables(tmp_path) == tables(whole)
+
+@pytest.mark.parametrize('params, listed', [
+    (dict(arch='resnet19'), ['resnet19', 'mlp', 'lenet', 'resnet18']),
+    (dict(dataset='imagenet'), ['imagenet', 'fashion_mnist', 'digits', 'cifar10']),
+    (dict(preset='fast'), ['fast', 'smoke', 'quick', 'paper', 'auto']),
+    (dict(algorithms='sgd adagrad'), ['adagrad', 'sgd', 'rsgd', 'adv']),
+    (dict(seeds=0), ['seeds', '0']),
+    (dict(seeds='many'), ['seeds', 'many'])], ids=lambda o: '-'.join(f'{k}-{v}' for k, v in o.items()) if isinstance(o, dict) else '')
+def test_an_impossible_parameter_fails_before_any_training(params, listed, tmp_path):
+    r = run(tmp_path, **PASSED | params)
+    assert r.returncode and not stored(tmp_path) and not list(tmp_path.rglob('claims.csv'))
+    error = r.stderr.strip().splitlines()[-1]  # one sentence
+    assert all(word in error for word in listed), r.stderr
