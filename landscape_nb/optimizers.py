@@ -85,34 +85,34 @@ PRESETS = ('smoke', 'quick', 'paper')
 _ROWS = {
     ('quick', 'mlp'): dict(
         sgd=dict(epochs=40, lr=.05, hold=.3),
-        rsgd=dict(epochs=26, lr=.05, hold=.6, gamma0=1e-4, gamma1=.3, collapse=.5),
+        rsgd=dict(epochs=26, lr=.05, hold=.6, gamma0=1e-4),
         adv=dict(epochs=38, lr=.03, hold=.4, random_epochs=48, random_lr=.05, random_hold=.5),
         wd=dict(epochs=46)),
     ('quick', 'lenet'): dict(
         sgd=dict(epochs=50, lr=.03, hold=.4),
-        rsgd=dict(epochs=50, lr=.05, hold=.6, gamma0=1e-3, gamma1=.3, collapse=.5),
+        rsgd=dict(epochs=50, lr=.05, hold=.6, gamma0=1e-3),
         adv=dict(epochs=50, lr=.03, hold=.5, random_epochs=80, random_lr=.03, random_hold=.7),
         wd=dict(epochs=60)),
     ('quick', 'resnet18'): dict(
         sgd=dict(epochs=16, lr=.1, hold=.3, warmup=1),
-        rsgd=dict(epochs=16, lr=.1, hold=.5, warmup=1, gamma0=2e-2, gamma1=.3, collapse=.5),
+        rsgd=dict(epochs=16, lr=.1, hold=.5, warmup=1, gamma0=2e-2),
         adv=dict(epochs=18, lr=.05, hold=.4, warmup=1, random_epochs=25, random_lr=.1, random_hold=.6),
         wd=dict(epochs=20)),
     ('smoke', 'mlp'): dict(
-        sgd=dict(epochs=16, batch=32, lr=.05, hold=.3),
-        rsgd=dict(epochs=12, batch=32, lr=.05, hold=.6, gamma0=1e-3, gamma1=.3, collapse=.5),
-        adv=dict(epochs=16, batch=32, lr=.03, hold=.3, random_epochs=30, random_lr=.05, random_hold=.5),
+        sgd=dict(epochs=40, batch=32, lr=.03, hold=.3),
+        rsgd=dict(epochs=24, batch=32, lr=.03, hold=.6, gamma0=1e-3),
+        adv=dict(epochs=40, batch=32, lr=.03, hold=.3, random_epochs=40, random_lr=.03),
         wd=dict()),
     ('smoke', 'lenet'): dict(
-        sgd=dict(epochs=20, batch=32, lr=.03, hold=.4),
-        rsgd=dict(epochs=20, batch=32, lr=.03, hold=.6, gamma0=1e-2, gamma1=.3, collapse=.5),
-        adv=dict(epochs=20, batch=32, lr=.03, hold=.4, random_epochs=30, random_lr=.03, random_hold=.7),
-        wd=dict()),
+        sgd=dict(epochs=40, batch=32, lr=.05, hold=.4),
+        rsgd=dict(epochs=30, batch=32, lr=.05, hold=.6, gamma0=1e-3),
+        adv=dict(epochs=50, batch=32, lr=.03, hold=.4, random_epochs=50, random_lr=.03, random_hold=.6),
+        wd=dict(epochs=50)),
     ('smoke', 'resnet18'): dict(
-        sgd=dict(epochs=8, batch=32, lr=.1, hold=.3, warmup=1),
-        rsgd=dict(epochs=8, batch=32, lr=.1, hold=.5, warmup=1, gamma0=2e-2, gamma1=.3, collapse=.5),
-        adv=dict(epochs=8, batch=32, lr=.05, hold=.4, warmup=1, random_epochs=8, random_lr=.1, random_hold=.6),
-        wd=dict())}
+        sgd=dict(epochs=20, batch=32, lr=.1, hold=.3, warmup=1),
+        rsgd=dict(epochs=14, batch=32, lr=.1, hold=.6, warmup=1, gamma0=2e-2),
+        adv=dict(epochs=20, batch=32, lr=.05, hold=.4, warmup=1, random_epochs=20, random_lr=.1, random_hold=.6),
+        wd=dict(epochs=24))}
 _ROWS |= {('paper', family): {k: {**row, **{e: 2*row[e] for e in ('epochs', 'random_epochs') if e in row}} for k, row in rows.items()}
           for (preset, family), rows in _ROWS.items() if preset == 'quick'}
 

@@ -228,8 +228,10 @@ def sweep(
     else:
         import joblib
         done = joblib.Parallel(jobs, backend='loky', return_as='generator_unordered')(joblib.delayed(_task)(*t) for t in todo)
+    said = t0
     for i, result in done:
-        out[i] = result
-        line = tqdm.format_meter(len(out), len(todo), time.time() - t0, prefix=desc, bar_format='{desc}{n_fmt}/{total_fmt} [{elapsed}<{remaining}]')
-        if desc: print(line, file=sys.stderr, flush=True)
+        out[i], now = result, time.time()
+        if not desc or (len(out) < len(todo) and now - said < 5): continue
+        said = now
+        print(tqdm.format_meter(len(out), len(todo), now - t0, prefix=desc, bar_format='{desc} {n_fmt}/{total_fmt} [{elapsed}<{remaining}]'), file=sys.stderr, flush=True)
     return [out[i] for i in range(len(todo))]
