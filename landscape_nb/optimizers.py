@@ -4,11 +4,13 @@
 
 # %% auto #0
 __all__ = ['ALGORITHMS', 'LABELS', 'CONTROLS', 'MAX_ERROR', 'PRESETS', 'RecipeError', 'Recipe', 'recipe_for', 'starts', 'streams',
-           'random_labels', 'Replicas', 'rate', 'coupling', 'Phase', 'phases', 'Training', 'Minimum', 'minimize']
+           'random_labels', 'Replicas', 'rate', 'coupling', 'Phase', 'phases', 'Training', 'rounded_products',
+           'Minimum', 'minimum_spec', 'minimize']
 
 # %% ../nbs/07_optimizers.ipynb #imports
 import functools, math, sys, time
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from typing import NamedTuple
 import torch
@@ -264,7 +266,7 @@ def batches(self:Training):
 @patch
 def images(self:Training, a:int, i:Tensor) -> Tensor:
     "[b, c, h, w] images for replica `a`, changed at random where the recipe says so"
-    x, r = self.data.x_train[i], self.recipe
+    x, r = self.data.x_train.index_select(0, i), self.recipe
     return augment(x, self.gens[f'augment {a}'], flip=r.dataset in ('fashion_mnist', 'cifar10', 'cifar100')) if r.augment else x
 
 # %% ../nbs/07_optimizers.ipynb #epoch
@@ -279,13 +281,23 @@ def epoch(self:Training, phase:Phase, e:int) -> dict:
         self.opt.param_groups[0]['lr'] = phase.lr*rate(t, phase.hold, r.warmup/phase.epochs)
         nets.g.zero_()
         for a, (net, i) in enumerate(zip(nets.nets, batch)):
-            logits = net(self.images(a, i)); l = F.cross_entropy(logits, y[i]); l.backward()
-            wrong += (logits.detach().argmax(1) != y[i]).sum(); loss += l.detach()
+            logits, want = net(self.images(a, i)), y.index_select(0, i)
+            l = F.cross_entropy(logits, want); l.backward()
+            wrong += (logits.detach().argmax(1) != want).sum(); loss += l.detach()
         self.opt.step()
         if len(nets.nets) > 1: nets.pull(gamma := coupling(t, r))
     n = len(steps)*len(nets.nets)
     row = dict(labels=phase.labels, epoch=e + 1, error=float(wrong)/n/len(batch[0]), loss=float(loss)/n if math.isfinite(loss) else None, lr=self.opt.param_groups[0]['lr'])
     return row if gamma is None else row | dict(gamma=gamma, distance=nets.distance())
+
+# %% ../nbs/07_optimizers.ipynb #rounded
+@contextmanager
+def rounded_products():
+    "Within: matrix products may round their factors to bfloat16, on machines that gain by it"
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision('medium')
+    try: yield
+    finally: torch.set_float32_matmul_precision(before)
 
 # %% ../nbs/07_optimizers.ipynb #minimum
 @dataclass(frozen=True)
@@ -330,7 +342,7 @@ def _train(recipe, data, report, checkpoint):
         net, before, began = run.nets.nets[0], run.seconds, time.monotonic()
         for phase, e in [(p, e) for p in phases(recipe) for e in range(p.epochs)][len(run.log):]:
             if run.log and run.log[-1]['loss'] is None: break
-            run.log.append(run.epoch(phase, e))
+            with rounded_products(): run.log.append(run.epoch(phase, e))
             if phase.labels == 'random' and e + 1 == phase.epochs:
                 run.random_error = Evaluator(net, (data.x_train, run.labels['random']))(state_of(net)).error
             run.seconds = before + time.monotonic() - began
@@ -342,6 +354,12 @@ def _train(recipe, data, report, checkpoint):
     return state, dict(scores, seconds=run.seconds, log=run.log, random_error=run.random_error)
 
 # %% ../nbs/07_optimizers.ipynb #minimize
+def minimum_spec(recipe:Recipe, data:Data) -> dict:
+    "What a minimum is stored under: the recipe but for its label, which changes nothing in the training, and the images"
+    spec = dict(asdict(recipe), kind='minimum', version=1, data=data.checksum)
+    del spec['label']
+    return spec
+
 @functools.lru_cache(1)
 def _load(*args): return load_data(*args)
 
@@ -356,10 +374,8 @@ def minimize(
     if data is None: data = _load(recipe.dataset, recipe.n_train, 0, device)
     if data.name != recipe.dataset or recipe.n_train not in (None, len(data.y_train)):
         raise RecipeError(f'data: wanted {recipe.n_train or "all"} training images of {recipe.dataset}, got {len(data.y_train)} of {data.name}')
-    spec = dict(asdict(recipe), kind='minimum', version=1, data=data.checksum)
-    del spec['label']                     # a name changes nothing in the training
     report = progress if callable(progress) else _printer(recipe) if progress else lambda row: None
-    state, rec = (store or Store()).remember(spec, functools.partial(_train, recipe, data, report))
+    state, rec = (store or Store()).remember(minimum_spec(recipe, data), functools.partial(_train, recipe, data, report))
     train, test = (Score(*(math.nan if v is None else v for v in rec[k])) for k in ('train', 'test'))
     reason = _reason(rec['log'], train.error)
     return Minimum(recipe, state, train, test, rec['seconds'], rec['log'], not reason, reason, rec['random_error'])

@@ -92,7 +92,7 @@ def fit_bend(
     ev:Evaluator, p:State, q:State,
     torus:Torus|None=None,              # geodesic legs between canonical states; None: straight legs
     steps:int=2000, lr:float=.05, batch:int=128,
-    n_points:int=61,                    # where the history reads the error
+    n_points:int=21,                    # grid on which the history reads the error
     reads:int=1,                        # how often it does, evenly spread over the steps
     logit_scale:float=1.,               # of the loss, for canonical states
     generator:torch.Generator|None=None # on the CPU: batches and t

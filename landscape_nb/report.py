@@ -31,6 +31,7 @@ class Claim(NamedTuple):
     statistic:Callable  # tables -> float
     threshold:float=0.
     direction:str='>'
+    bound:float=1.      # the statistic lies in [-bound, bound]
 
 def contrast(
     table:str,
@@ -65,6 +66,7 @@ class Measure(NamedTuple):
     unit:str       # and conditions, in words
     less:str       # how minima are when it is small
     more:str       # and when it is large
+    bound:float=1. # largest possible difference
     def of(self, label:str, **where)->dict:
         "The side of a `contrast`: this quantity for one class."
         return dict(column=self.column, label=label, **{**self.where, **where})
@@ -72,7 +74,7 @@ class Measure(NamedTuple):
 def measures(sigma:float, matching:str)->dict:
     "Flatness at one σ, rms angle after one matching, barrier with both symmetries removed."
     both = [Measure('flatness', 'flatness', 'energy', dict(sigma=sigma), 'δE', f'fraction wrong, σ = {sigma:g}', 'are flatter', 'are sharper'),
-            Measure('distance', 'distances', 'rms', dict(matching=matching), 'd', f'rms angle in rad, {matching} matching', 'lie closer together', 'lie further apart'),
+            Measure('distance', 'distances', 'rms', dict(matching=matching), 'd', f'rms angle in rad, {matching} matching', 'lie closer together', 'lie further apart', math.pi),
             Measure('barrier', 'barriers', 'value', dict(removal='both'), 'b', 'fraction wrong, both removed', 'have lower barriers', 'have higher barriers')]
     return {m.name: m for m in both}
 
@@ -87,7 +89,7 @@ def ordering_claims(
     for name, group, a, words, b in wanted:
         high, low = (a, b) if words==m.more else (b, a)
         claims.append(Claim(f'{m.name}-{name}', group, f'{a} minima {words} than {b} minima',
-            f'{m.symbol}({high}) − {m.symbol}({low}); {m.unit}', (m.table,), (high, low), contrast(m.table, m.of(high), m.of(low))))
+            f'{m.symbol}({high}) − {m.symbol}({low}); {m.unit}', (m.table,), (high, low), contrast(m.table, m.of(high), m.of(low)), bound=m.bound))
     return claims
 
 # %% ../nbs/12_report.ipynb #removal_claims
@@ -106,7 +108,7 @@ def null_claims(
     )->list:
     "Trained networks of a class lie closer together than untrained ones after the same matching."
     return [Claim(f'null-{l}', 'null', f'two {l} minima lie closer than two untrained networks', f'd(untrained) − d({l}); {m.unit}',
-                  (m.table,), ('untrained', l), contrast(m.table, m.of('untrained'), m.of(l))) for l in MAIN]
+                  (m.table,), ('untrained', l), contrast(m.table, m.of('untrained'), m.of(l)), bound=m.bound) for l in MAIN]
 
 # %% ../nbs/12_report.ipynb #bend_claims
 def bend_claims(
@@ -195,6 +197,7 @@ def judge(
     "One row of the claims table: statistic, interval over networks, verdict, and the reason where data are lacking."
     part = {t: among(frames[t], claim.labels) for t in claim.tables}
     iv = jackknife(claim.statistic, part, seeds_of(part))
+    iv = iv._replace(lo=np.maximum(iv.lo, -claim.bound), hi=np.minimum(iv.hi, claim.bound))
     return dict(id=claim.id, group=claim.group, statement=claim.statement, statistic=claim.formula, direction=claim.direction,
                 threshold=claim.threshold, **iv._asdict(), verdict=verdict(iv, claim.threshold, claim.direction),
                 confounded_with='', note=why_undecided(claim, part, minima, iv))

@@ -21,7 +21,7 @@ from .evaluate import Evaluator
 from .flatness import local_energy
 from .group import State, Symmetries, state_of
 from .models import check_arch, make_model
-from .optimizers import ALGORITHMS, CONTROLS, Minimum, Recipe, minimize, recipe_for
+from .optimizers import ALGORITHMS, CONTROLS, Minimum, Recipe, minimize, minimum_spec, recipe_for
 from .paths import REMOVALS, Path, barrier, fit_bend, removed
 from .store import Store, describe_machine, home, stream, sweep
 from .symmetries import find_symmetries
@@ -195,13 +195,18 @@ def minima(self:Study):
     return self.rows('minima', [(_minimum_row, l, s) for l in self.labels for s in self.seeds], lambda t: t[1] in ('rsgd', 'sgd-long', 'adv'))
 
 # %% ../nbs/11a_study.ipynb #flatness
+def _spec(study, kind, *nets, **more):
+    "What a measurement depends on: networks, images, and how it is made."
+    identity = lambda l, s: dict(null=s, arch=study.arch, width=study.width) if l == NULL else asdict(study.recipe(l, s))
+    return dict(kind=kind, version=1, data=study.bench().data.checksum, nets=[identity(*n) for n in nets], **more)
+
 def _flatness_rows(study, label, seed):
-    spec = dict(kind='flatness', version=1, recipe=asdict(study.recipe(label, seed)), sigmas=study.sigmas, draws=study.size.draws)
     def compute(_):
         b = study.bench()
         table = local_energy(b.ev, b.torus, study.state(label, seed), study.sigmas, study.size.draws, stream('flatness', seed), refresh=True)
         return {}, dict(rows=table[['sigma', 'energy', 'se']].to_dict('records'))
-    return [dict(label=label, seed=seed, **r) for r in study.store.remember(spec, compute).record['rows']]
+    found = study.store.remember(_spec(study, 'flatness', (label, seed), sigmas=study.sigmas, draws=study.size.draws), compute)
+    return [dict(label=label, seed=seed, **r) for r in found.record['rows']]
 
 @patch
 def flatness(self:Study, nets):
@@ -209,10 +214,6 @@ def flatness(self:Study, nets):
     return self.rows('flatness', [(_flatness_rows, *n) for n in nets])
 
 # %% ../nbs/11a_study.ipynb #distances
-def _spec(study, kind, *nets, **more):
-    identity = lambda l, s: dict(null=s, arch=study.arch, width=study.width) if l == NULL else asdict(study.recipe(l, s))
-    return dict(kind=kind, version=1, dataset=study.dataset, n_train=study.n_train, nets=[identity(*n) for n in nets], **more)
-
 def _distance_rows(study, a, others):
     methods = lambda o: ('none', 'greedy', 'cd') if o[0] == a[0] else ('none', 'greedy')
     def compute(_):
@@ -269,7 +270,8 @@ def _bend_record(study, label, sa, sb, removal):
         errors = b.ev.along(bent, ts).error
         pair = dict(label_a=label, seed_a=sa, label_b=label, seed_b=sb, removal=removal)
         ends = max(errors[0].item(), errors[-1].item())
-        return {}, dict(bends=[dict(pair, steps=h['step'], worst=h['worst'], endpoint=ends) for h in bent.history],
+        worst = {h['step']: h['worst'] for h in bent.history} | {size.bend_steps: errors.max().item()}
+        return {}, dict(bends=[dict(pair, steps=k, worst=e, endpoint=ends) for k, e in worst.items()],
                         bend_paths=[dict(pair, steps=size.bend_steps, t=t, error=e) for t, e in zip(ts, errors.tolist())])
     return study.store.remember(_spec(study, 'bend', (label, sa), (label, sb), removal=removal, steps=size.bend_steps, reads=size.bend_reads), compute).record
 
@@ -296,7 +298,7 @@ def frames(self:Study)->dict:
 def summary(self:Study)->str:
     "What is going to run and what is there already."
     todo = [(l, s) for l in self.labels for s in self.seeds]
-    there = 0
+    there = sum(self.store.has(minimum_spec(self.recipe(*n), self.bench().data)) for n in todo)
     return (f'{self.arch} (width {self.width:g}) on {self.n_train or "all"} images of {self.dataset}; preset {self.preset}; {self.device}\n'
             f'{len(self.labels)} classes of minima: {", ".join(self.labels)}; seeds {", ".join(map(str, self.seeds))}; {there} of {len(todo)} are in the store\n'
             f'results go to {self.out}')

@@ -16,6 +16,8 @@ def command(at, **params):
 def run(at, timeout=240, **params):
     return subprocess.run(**command(at, **params), capture_output=True, text=True, timeout=timeout)
 
+def last(r, lines=25): return '\n'.join(r.stderr.strip().splitlines()[-lines:])
+
 def tables(at):
     "Every table of a run as strings, the seconds that a result took left out."
     found = {}
@@ -30,7 +32,7 @@ def stored(at): return sum(1 for _ in at.rglob('*.safetensors'))
 def whole(tmp_path_factory):
     at = tmp_path_factory.mktemp('whole')
     r = run(at, **PASSED)
-    assert r.returncode == 0, r.stdout + r.stderr
+    assert r.returncode == 0, last(r)
     return at
 
 def test_writes_every_kind_of_result(whole):
@@ -60,7 +62,7 @@ def test_killed_and_resumed_equals_unbroken(whole, tmp_path):
     half = stored(tmp_path)
     assert 3 <= half < stored(whole), f'killed with {half} of {stored(whole)} results'
     r = run(tmp_path, **PASSED)
-    assert r.returncode == 0, r.stdout + r.stderr
+    assert r.returncode == 0, last(r)
     assert tables(tmp_path) == tables(whole)
 
 @pytest.mark.parametrize('params, listed', [
@@ -74,4 +76,4 @@ def test_an_impossible_parameter_fails_before_any_training(params, listed, tmp_p
     r = run(tmp_path, **PASSED | params)
     assert r.returncode and not stored(tmp_path) and not list(tmp_path.rglob('claims.csv'))
     error = r.stderr.strip().splitlines()[-1]  # one sentence
-    assert all(word in error for word in listed), r.stderr
+    assert all(word in error for word in listed), last(r)
