@@ -87,9 +87,9 @@ PRESETS = ('smoke', 'quick', 'paper')
 _ROWS = {
     ('quick', 'mlp'): dict(
         sgd=dict(epochs=40, lr=.05, hold=.3),
-        rsgd=dict(epochs=26, lr=.05, hold=.6, gamma0=1e-4),
-        adv=dict(epochs=38, lr=.03, hold=.4, random_epochs=48, random_lr=.05, random_hold=.5),
-        wd=dict(epochs=46)),
+        rsgd=dict(epochs=30, lr=.05, hold=.6, gamma0=1e-4, collapse=.4),
+        adv=dict(epochs=40, lr=.03, hold=.5, random_epochs=50),
+        wd=dict(epochs=50)),
     ('quick', 'lenet'): dict(
         sgd=dict(epochs=50, lr=.03, hold=.4),
         rsgd=dict(epochs=50, lr=.05, hold=.6, gamma0=1e-3),
@@ -115,16 +115,16 @@ _ROWS = {
         rsgd=dict(epochs=14, batch=32, lr=.1, hold=.6, warmup=1, gamma0=2e-2),
         adv=dict(epochs=20, batch=32, lr=.05, hold=.4, warmup=1, random_epochs=20, random_lr=.1, random_hold=.6),
         wd=dict(epochs=24))}
-_ROWS |= {('paper', family): {k: {**row, **{e: 2*row[e] for e in ('epochs', 'random_epochs') if e in row}} for k, row in rows.items()}
+_ROWS |= {('paper', family): {k: {**row, **{e: (3 if k == 'adv' else 2)*row[e] for e in ('epochs', 'random_epochs') if e in row}} for k, row in rows.items()}
           for (preset, family), rows in _ROWS.items() if preset == 'quick'}
 
 # %% ../nbs/07_optimizers.ipynb #family
 @functools.cache
-def _family(arch, dataset):
-    "Whose rows a network takes"
+def _family(arch, dataset, width):
+    "Whose rows a network takes; `ModelError` when it cannot be built"
     if arch in ('mlp', 'lenet', 'resnet18'): return arch
     facts = check_dataset(dataset)
-    with torch.device('meta'): net = make_model(arch, facts['classes'], facts['channels'], facts['size'])
+    with torch.device('meta'): net = make_model(arch, facts['classes'], facts['channels'], facts['size'], width)
     return 'resnet18' if any('Norm' in type(m).__name__ for m in net.modules()) else 'lenet'
 
 def _row(rows, label):
@@ -148,7 +148,7 @@ def recipe_for(
     _choice('preset', preset, PRESETS)
     _choice('class of minimizers', label, LABELS + CONTROLS)
     check_arch(arch); check_dataset(dataset, n_train)
-    row = _row(_ROWS[preset, _family(arch, dataset)], label)
+    row = _row(_ROWS[preset, _family(arch, dataset, width)], label)
     return Recipe(arch, dataset, label.split('-')[0], seed, n_train, width, label, **row)
 
 # %% ../nbs/07_optimizers.ipynb #starts
@@ -337,7 +337,7 @@ def _train(recipe, data, report, checkpoint):
     "The computation behind `minimize` -> tensors and record for the store"
     dev = data.x_train.device
     with torch.random.fork_rng([dev] if dev.type == 'cuda' else []):
-        torch.default_generator.manual_seed(seed_of('forward', recipe.algorithm, recipe.seed))
+        for seed in [torch.default_generator.manual_seed] + [torch.cuda.manual_seed]*(dev.type == 'cuda'): seed(seed_of('forward', recipe.algorithm, recipe.seed))
         run = Training(recipe, data); run.load(checkpoint)
         net, before, began = run.nets.nets[0], run.seconds, time.monotonic()
         for phase, e in [(p, e) for p in phases(recipe) for e in range(p.epochs)][len(run.log):]:

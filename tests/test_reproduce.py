@@ -1,9 +1,8 @@
 "The study as one command: what is passed stands in the results, mistakes fail early, a killed run goes on where it was."
-import csv, json, os, subprocess, sys, time
+import csv, fcntl, json, os, subprocess, sys, time
 from pathlib import Path
 import psutil, pytest
 
-pytestmark = pytest.mark.xdist_group('reproduce')  # one worker, so that the whole run is made once
 PASSED = dict(arch='mlp', dataset='digits', preset='smoke')
 
 def command(at, **params):
@@ -28,11 +27,16 @@ def tables(at):
 
 def stored(at): return sum(1 for _ in at.rglob('*.safetensors'))
 
-@pytest.fixture(scope='module')
+@pytest.fixture(scope='session')
 def whole(tmp_path_factory):
-    at = tmp_path_factory.mktemp('whole')
-    r = run(at, **PASSED)
-    assert r.returncode == 0, last(r)
+    "An unbroken run, made once for all workers of pytest."
+    base = tmp_path_factory.getbasetemp()
+    at = (base.parent if 'PYTEST_XDIST_WORKER' in os.environ else base)/'whole'
+    with open(f'{at}.lock', 'w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not at.exists():
+            r = run(at, **PASSED)
+            assert r.returncode == 0, last(r)
     return at
 
 def test_writes_every_kind_of_result(whole):
