@@ -28,7 +28,7 @@ GIVEN := $(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $v)),$v))
 UNKNOWN := $(filter-out $(STRINGS) $(NUMBERS) PYTHON,$(GIVEN))
 $(if $(UNKNOWN),$(error there is no parameter $(UNKNOWN); there are $(STRINGS) $(NUMBERS) PYTHON))
 
-.PHONY: help setup data reproduce test export docs clean
+.PHONY: help setup data reproduce results test export docs clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -49,6 +49,11 @@ data:  ## Fashion-MNIST
 reproduce: $(READY) $(if $(filter fashion_mnist,$(DATASET)),data)  ## the whole study, as in: make reproduce ARCH=resnet18 PRESET=paper
 	@mkdir -p '$(OUT)'
 	$(BIN)/papermill nbs/reproduce.ipynb '$(OUT)/reproduce.ipynb' -k python3 --no-progress-bar --log-output $(call passed,-r,$(STRINGS)) $(call passed,-p,$(NUMBERS))
+
+KEPT := nbs/results/$(ARCH)-$(DATASET)-$(PRESET)
+results:  ## keep the claims, small tables and figures of the last run beside the pages
+	mkdir -p $(KEPT)
+	cp $(OUT)/claims.csv $(OUT)/environment.json $(addprefix $(OUT)/tables/,minima.csv flatness.csv barriers.csv bends.csv) $(addprefix $(OUT)/figures/,paths.png flatness.png) $(KEPT)
 
 test: $(READY) data  ## every page, and every check that no page can hold
 	$(BIN)/python -m pytest

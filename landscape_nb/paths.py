@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from .evaluate import Evaluator
 from .group import State
+from .optimizers import rounded_products
 from .torus import Torus
 
 # %% ../nbs/09_paths.ipynb #path
@@ -114,8 +115,9 @@ def fit_bend(
         idx, t = idx.to(ev.device), torch.rand((), generator=generator).item()
         state = Path((p, {**middle, **m}, q), torus)(t)
         state = {k: v if v.requires_grad else v.clone() for k, v in state.items()}
-        with ev.batch_statistics(): loss = nn.functional.cross_entropy(ev.forward(state, ev.x[idx])*logit_scale, ev.y[idx])
-        opt.zero_grad(); loss.backward(); opt.step(); rate.step()
+        with ev.batch_statistics(), rounded_products():
+            loss = nn.functional.cross_entropy(ev.forward(state, ev.x[idx])*logit_scale, ev.y[idx])
+            opt.zero_grad(); loss.backward(); opt.step(); rate.step()
         if step in marks:
             bend = {**middle, **{k: v.detach().clone() for k, v in m.items()}}
             path = Path((p, ev.refresh(torus.project(bend) if torus else bend), q), torus, logit_scale)

@@ -32,6 +32,7 @@ class Claim(NamedTuple):
     threshold:float=0.
     direction:str='>'
     bound:float=1.      # the statistic lies in [-bound, bound]
+    ranks:bool=False    # a statistic of ranks, which may not move at all when a seed leaves
 
 def contrast(
     table:str,
@@ -152,9 +153,9 @@ def correlation_claims(
     def over(table): return tuple(l for l in MAIN if len(pick(frames[table], l))) or MAIN
     f, b = over('flatness'), over('barriers')
     return [Claim('flatness-generalisation', 'paper', 'flatter minima generalise better',
-                  f'rank correlation of δE (σ = {sigma:g}) with test error over {", ".join(f)}', ('minima', 'flatness'), f, generalisation),
+                  f'rank correlation of δE (σ = {sigma:g}) with test error over {", ".join(f)}', ('minima', 'flatness'), f, generalisation, ranks=True),
             Claim('barrier-distance', 'paper', 'the further apart two minima, the higher the barrier between them',
-                  f'rank correlation of b (both removed) with d ({matching} matching) over pairs of {", ".join(b)}', ('barriers', 'distances'), b, distance)]
+                  f'rank correlation of b (both removed) with d ({matching} matching) over pairs of {", ".join(b)}', ('barriers', 'distances'), b, distance, ranks=True)]
 
 # %% ../nbs/12_report.ipynb #all_claims
 def all_claims(
@@ -197,10 +198,11 @@ def judge(
     "One row of the claims table: statistic, interval over networks, verdict, and the reason where data are lacking."
     part = {t: among(frames[t], claim.labels) for t in claim.tables}
     iv = jackknife(claim.statistic, part, seeds_of(part))
-    iv = iv._replace(lo=np.maximum(iv.lo, -claim.bound), hi=np.minimum(iv.hi, claim.bound))
+    frozen = claim.ranks and iv.lo == iv.hi
+    iv = iv._replace(lo=math.nan, hi=math.nan) if frozen else iv._replace(lo=np.maximum(iv.lo, -claim.bound), hi=np.minimum(iv.hi, claim.bound))
     return dict(id=claim.id, group=claim.group, statement=claim.statement, statistic=claim.formula, direction=claim.direction,
                 threshold=claim.threshold, **iv._asdict(), verdict=verdict(iv, claim.threshold, claim.direction),
-                confounded_with='', note=why_undecided(claim, part, minima, iv))
+                confounded_with='', note='no seed changes the ranks: no interval' if frozen else why_undecided(claim, part, minima, iv))
 
 # %% ../nbs/12_report.ipynb #confound
 def confound(

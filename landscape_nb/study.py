@@ -38,7 +38,7 @@ class Settings(NamedTuple):
     bends: tuple[str, ...]        # removals under which a bend is trained
 
 PRESETS = dict(smoke=Settings(2, 4, 7, 60, 2, ('permutation',)),
-               quick=Settings(3, 10, 13, 1600, 2, ('none', 'permutation')),
+               quick=Settings(3, 10, 13, 3000, 2, ('none', 'permutation')),
                paper=Settings(5, 50, 25, 10_000, 4, ('none', 'permutation', 'both')))
 N_TRAIN = dict(smoke=dict(mlp=1000, other=500), quick=dict(mlp=10_000, other=5_000), paper=dict(other=None))
 WIDTH = dict(smoke=dict(mlp=.25, lenet=1., other=.0625), quick=dict(mlp=1., lenet=1., other=.125), paper=dict(other=1.))
@@ -273,7 +273,7 @@ def _bend_record(study, label, sa, sb, removal):
         worst = {h['step']: h['worst'] for h in bent.history} | {size.bend_steps: errors.max().item()}
         return {}, dict(bends=[dict(pair, steps=k, worst=e, endpoint=ends) for k, e in worst.items()],
                         bend_paths=[dict(pair, steps=size.bend_steps, t=t, error=e) for t, e in zip(ts, errors.tolist())])
-    return study.store.remember(_spec(study, 'bend', (label, sa), (label, sb), removal=removal, steps=size.bend_steps, reads=size.bend_reads), compute).record
+    return study.store.remember(_spec(study, 'bend', (label, sa), (label, sb), removal=removal, steps=size.bend_steps, reads=size.bend_reads, rounded=True), compute).record
 
 @patch
 def bends(self:Study, nets):
@@ -307,5 +307,5 @@ def summary(self:Study)->str:
 def environment(self:Study)->dict:
     "Provenance: the resolved parameters, the settings of the preset, versions and machine, checksum of the training images, the symmetries in one line."
     b = self.bench()
-    return dict(parameters=asdict(self), settings=dict(self.size._asdict(), sigmas=self.sigmas), machine=describe_machine(),
+    return dict(parameters=dict(asdict(self), out=Folder(self.out).name), settings=dict(self.size._asdict(), sigmas=self.sigmas), machine=describe_machine(),
                 data=b.data.checksum, symmetries=str(b.sym).splitlines(), torus=repr(b.torus))
