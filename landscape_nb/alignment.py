@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
-from .group import Block, Element, State, SymmetryError, Symmetries, permute
+from .group import Block, Element, State, SymmetryError, Symmetries, permute, unit_rows
 
 # %% ../nbs/05_alignment.ipynb #objective
 def inner(sym:Symmetries, a:State, b:State)->float:
@@ -23,11 +23,9 @@ def similarity(
     cosine:bool=False    # normalise each unit's vector first
 )->Tensor: # [n, n], rows: units of a, columns: units of b
     "Scalar products between the units of one block in two states."
-    def units(s, w):
-        x = s[w.tensor].movedim(w.axis, 0)[w.index.to(s[w.tensor].device)]
-        return x.reshape(block.n, -1)
-    wires = [w for w in block.wires if w.tensor in sym.parameters and (w.role == 'write' or not writers)]
-    u, v = (torch.cat([units(s, w) for w in wires], 1) for s in (a, b))
+    wires = [w for w in block.wires if w.tensor in sym.parameters]
+    if writers: wires = [w for w in wires if w.role == 'write'] or wires
+    u, v = (torch.cat([unit_rows(s[w.tensor], w) for w in wires], 1) for s in (a, b))
     if cosine: u, v = (torch.nn.functional.normalize(o, dim=1) for o in (u, v))
     return u @ v.T
 
@@ -45,11 +43,11 @@ def assign(
 
 # %% ../nbs/05_alignment.ipynb #greedy
 def _greedy(sym, a, b, generator):
-    perms = []
-    for block in sym.blocks:
-        perms.append(assign(similarity(sym, block, a, b, writers=True, cosine=True)))
-        b = permute(b, block, perms[-1], sym.shapes)
-    return perms, 1
+    found = sym.identity()
+    for i, block in enumerate(sym.blocks):
+        p = assign(similarity(sym, block, a, b, writers=True, cosine=True))
+        b, found = permute(b, block, p, sym.shapes), sym.element({i: p}) @ found
+    return found, 1
 
 # %% ../nbs/05_alignment.ipynb #cd
 def neighbours(sym:Symmetries)->list[set[int]]:
@@ -59,7 +57,7 @@ def neighbours(sym:Symmetries)->list[set[int]]:
 
 def _cd(sym, a, b, generator, max_sweeps=100):
     n, near, visits = len(sym.blocks), neighbours(sym), 0
-    perms = list(sym.identity().perms)
+    found = sym.identity()
     order = torch.randperm(n, generator=generator).tolist() if generator else list(range(n))
     queue, value = list(order), inner(sym, a, b)
     while queue and visits < max_sweeps*n:
@@ -68,12 +66,12 @@ def _cd(sym, a, b, generator, max_sweeps=100):
         if torch.equal(p, torch.arange(len(p))): continue
         new = permute(b, sym.blocks[i], p, sym.shapes)
         if (reached := inner(sym, a, new)) <= value + 1e-9*abs(value): continue
-        b, value, perms[i] = new, reached, perms[i][p]
+        b, value, found = new, reached, sym.element({i: p}) @ found
         queue += [j for j in order if j in near[i]-{i} and j not in queue]
-    return perms, visits/max(1, n)
+    return found, visits/max(1, n)
 
 # %% ../nbs/05_alignment.ipynb #align
-METHODS = {'none': lambda sym, a, b, generator: (sym.identity().perms, 0), 'greedy': _greedy, 'cd': _cd}
+METHODS = {'none': lambda sym, a, b, generator: (sym.identity(), 0), 'greedy': _greedy, 'cd': _cd}
 
 @dataclass(frozen=True)
 class Alignment:
@@ -97,8 +95,7 @@ def align(
     if method not in METHODS: raise ValueError(f'method: wanted one of {sorted(METHODS)}, got {method!r}')
     sym.validate(a); sym.validate(b)
     start = time.perf_counter()
-    perms, sweeps = METHODS[method](sym, a, b, generator)
-    element = replace(sym.identity(), perms=tuple(perms))
+    element, sweeps = METHODS[method](sym, a, b, generator)
     state = element(b)
     seconds = time.perf_counter() - start
     dist = torus.dist if torus else lambda s, t: sum((s[k].double()-t[k].double()).square().sum().item() for k in sym.parameters)**.5

@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 from fastcore.basics import patch
-from .group import Family, State, Symmetries, along, rescale
+from .group import Family, State, Symmetries, Wire, along, as_axis, rescale, unit_rows
 
 # %% ../nbs/04_torus.ipynb #torus
 class Torus:
@@ -21,19 +21,24 @@ class Torus:
     ):
         if gauge != 'paper': raise ValueError(f"gauge: wanted 'paper', got {gauge!r}")
         self.sym, self.gauge = sym, gauge
-        self.families = [f for kind in ('scale', 'output') for f in sym.families if f.kind == kind and self.coordinates(f)]
-        self.n = sum(f.n for f in self.families)              # number of spheres
-        self.place = {}                                       # parameter -> (axis, sphere of every position; n: flat)
+        self.families, self.left = [], []                     # with spheres; whose coordinates another family holds
+        self.place = {}                                       # parameter -> (wire of its axis, sphere of every position; n: flat)
         self.layer = {}                                       # family name -> slice of its spheres
-        first = 0
-        for f in self.families:
-            for w in self.coordinates(f):
-                axis, ids = self.place.setdefault(w.tensor, (w.axis, torch.full((sym.shapes[w.tensor][w.axis],), self.n)))
-                if axis != w.axis: raise ValueError(f'{w.tensor} is written along two axes, {axis} and {w.axis}: no sphere holds it')
-                ids[w.index] = torch.arange(first, first+f.n)[:, None]
-            key = f.name if f.name not in self.layer else f'{f.name} ({f.kind})'
-            self.layer[key] = slice(first, first := first+f.n)
+        self.n = 0                                            # number of spheres
+        for f in (f for kind in ('scale', 'output') for f in sym.families if f.kind == kind and self.coordinates(f)): self.add(f)
+        for _, ids in self.place.values(): ids[ids < 0] = self.n
         self.flat = sorted(k for k in sym.parameters if k not in self.place or bool((self.place[k][1] == self.n).any()))
+
+    def add(self, f:Family):
+        "Give the units of `f` a sphere each, unless their coordinates lie on other spheres or along two axes."
+        free = lambda w: w.tensor not in self.place or (self.place[w.tensor][0].axis, self.place[w.tensor][0].span) == (w.axis, w.span) and bool((self.place[w.tensor][1][w.index] < 0).all())
+        if not all(map(free, self.coordinates(f))): self.left.append(f.name); return
+        for w in self.coordinates(f):
+            _, ids = self.place.setdefault(w.tensor, (w, torch.full((self.sym.size(w.tensor, w.axis, w.span),), -1)))
+            ids[w.index] = torch.arange(self.n, self.n+f.n)[:, None]
+        key = f.name if f.name not in self.layer else f'{f.name} ({f.kind})'
+        self.layer[key] = slice(self.n, self.n+f.n)
+        self.families.append(f); self.n += f.n
 
     def coordinates(self, f:Family):
         "Wires of a family that hold the coordinates of its spheres."
@@ -53,8 +58,7 @@ def norms(self:Torus,
     "Lengths of the incoming vectors of the units of `f`."
     square = 0.
     for w in self.coordinates(f):
-        rows = a[w.tensor].movedim(w.axis, 0).flatten(1) if a[w.tensor].dim() > 1 else a[w.tensor][:, None]
-        square = square + rows.double().square().sum(1)[w.index.to(rows.device)].sum(1)
+        square = square + unit_rows(a[w.tensor], w).double().square().sum(1)
     return square.sqrt()
 
 @patch
@@ -87,9 +91,10 @@ def spread(self:Torus, values:dict[str, Tensor])->Tensor:
     some = next(iter(values.values()))
     total = torch.zeros(self.n+1, dtype=torch.float64, device=some.device)
     for k, v in values.items():
-        axis, ids = self.place.get(k, (0, None))
-        if ids is None: total = total.index_add(0, torch.tensor([self.n], device=v.device), v.double().sum()[None])
-        else: total = total.index_add(0, ids.to(v.device), v.movedim(axis, 0).flatten(1).sum(1).double() if v.dim() > 1 else v.double())
+        wire, ids = self.place.get(k, (None, None))
+        if ids is None: total = total.index_add(0, torch.tensor([self.n], device=v.device), v.double().sum()[None]); continue
+        x, axis = as_axis(v, wire, v.dim())
+        total = total.index_add(0, ids.to(v.device), x.movedim(axis, 0).flatten(1).sum(1).double() if x.dim() > 1 else x.double())
     return total
 
 @patch
@@ -141,9 +146,10 @@ def mix(self:Torus, p:State, q:State, wp:Tensor, wq:Tensor)->State:
     for k, x in p.items():
         if not x.is_floating_point(): out[k] = x
         elif k in self.place:
-            axis, ids = self.place[k]
-            u, v = (along(w.to(x)[ids.to(x.device)], axis, x.dim()) for w in (wp, wq))
-            out[k] = x*u + q[k]*v
+            wire, ids = self.place[k]
+            y, axis = as_axis(x, wire, x.dim())
+            u, v = (along(w.to(x)[ids.to(x.device)], axis, y.dim()) for w in (wp, wq))
+            out[k] = (y*u + as_axis(q[k], wire, x.dim())[0]*v).view(x.shape)
         else: out[k] = x*wp[-1].to(x) + q[k]*wq[-1].to(x)
     return out
 
