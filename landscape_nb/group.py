@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['State', 'ADDED', 'KINDS', 'NOT_SEARCHED', 'state_of', 'lift', 'Wire', 'Block', 'Family', 'along', 'as_axis',
-           'unit_rows', 'rescale', 'permute', 'Frozen', 'SymmetryError', 'Element', 'Symmetries', 'generic_state',
-           'leaves', 'relative_change']
+           'unit_rows', 'multiplier', 'rescale', 'permute', 'Frozen', 'SymmetryError', 'Element', 'Symmetries',
+           'generic_state', 'leaves', 'relative_change']
 
 # %% ../nbs/02a_group.ipynb #imports
 import copy, math, re
@@ -94,6 +94,11 @@ def unit_rows(x:Tensor, wire:Wire)->Tensor:
     return x.movedim(axis, 0)[wire.index.to(x.device)].flatten(1)
 
 # %% ../nbs/02a_group.ipynb #rescale
+def multiplier(wire:Wire, factor:Tensor, size:int)->Tensor:
+    "float64 [size]: what multiplies every position of an axis; where units share a position (a product of two of them) their factors multiply."
+    m = torch.ones(size, dtype=torch.float64, device=factor.device)
+    return m.scatter_reduce_(0, wire.index.reshape(-1).to(m.device), (factor.to(m) ** wire.exponent).repeat_interleave(wire.index.shape[1]), 'prod')
+
 def rescale(
     state:State,        # of one network or stacked
     family:Family,
@@ -105,9 +110,7 @@ def rescale(
     for w in family.wires:
         old, ndim = out[w.tensor], len(shapes[w.tensor])
         x, axis = as_axis(old, w, ndim)
-        m = torch.ones(x.shape[axis], dtype=torch.float64, device=x.device)
-        m[w.index.to(x.device)] = (factor.to(m) ** w.exponent)[:, None]
-        m = along(m.to(x.dtype), axis, x.dim())
+        m = along(multiplier(w, factor, x.shape[axis]).to(x), axis, x.dim())
         out[w.tensor] = ((x+w.eps)*m - w.eps if w.eps else x*m).view(old.shape)
     return out
 
@@ -157,7 +160,7 @@ class Element:
         "tensor -> ([((tensor, axis, span, eps), factors)], [((tensor, axis, span), sources)])."
         out = {}
         for j, table in enumerate((self.factors, self.sources)):
-            for k, v in table.items(): out.setdefault(k[0], ([], []))[j].append((k, v))
+            for k, v in sorted(table.items(), key=lambda o: o[0]): out.setdefault(k[0], ([], []))[j].append((k, v))
         return out
 
     def linear(self, name:str, x:Tensor, affine:bool=True, own:bool=False)->Tensor:
@@ -171,7 +174,9 @@ class Element:
             else: x = ((y+eps)*m - eps if eps and affine else y*m).view(x.shape)
         for (_, axis, span), q in sources:
             y, d = as_axis(x, Wire(name, axis, None, span=span), len(shape))
-            if y.shape[d] > 1: x = y.index_select(d, q.to(y.device)).view(x.shape)
+            if y.shape[d] == 1: continue
+            new = y.index_select(d, q.to(y.device)).view(x.shape)
+            x = x.copy_(new) if own else new
         return x
 
     def __matmul__(self, h:'Element')->'Element':
@@ -237,8 +242,8 @@ class Symmetries:
                     t = added.setdefault(w.tensor, torch.zeros([n if d == w.axis else 1 for d, n in enumerate(self.shapes[w.tensor])], dtype=torch.float64))
                     t.view(-1)[w.index] += w.exponent*s[:, None]
                 else:
-                    m = factors.setdefault((w.tensor, w.axis, w.span, w.eps), torch.ones(self.size(w.tensor, w.axis, w.span), dtype=torch.float64))
-                    m[w.index] *= (s**w.exponent)[:, None]
+                    key, m = (w.tensor, w.axis, w.span, w.eps), multiplier(w, s, self.size(w.tensor, w.axis, w.span))
+                    factors[key] = factors[key]*m if key in factors else m
         return Element(self, sources, factors, added)
 
     def act(self, g:Element, state:State)->State:
@@ -289,11 +294,13 @@ def sample(self:Symmetries,
 def generic_state(
     state:State,                   # names, shapes
     parameters:Sequence[str],      # which of them are parameters
-    generator:torch.Generator|None=None
+    generator:torch.Generator|None=None,
+    buffers:Sequence[str]|None=None  # buffers to draw as well, None: all; the others keep their values
 )->State: # float64 where the input is floating
     "A random, well-conditioned state with the names and shapes of `state`."
     def draw(k, x):
         if not x.is_floating_point(): return x.cpu()
+        if k not in parameters and buffers is not None and k not in buffers: return x.cpu().double()
         if k not in parameters: return .5 + torch.rand(x.shape, generator=generator, dtype=torch.float64)
         fan_in = x[0].numel() if x.dim() > 1 and len(x) > 1 else 2
         bound = (6/max(1, fan_in))**.5
@@ -316,7 +323,7 @@ def relative_change(
 def check(self:Symmetries, model:nn.Module, example:Tensor|tuple, generator:torch.Generator|None=None, element:Element|None=None)->float:
     "Relative logit change of a random element (or `element`) on a generic state of `model` in float64; the model is not touched."
     generator = generator or torch.Generator().manual_seed(0)
-    a = generic_state(state_of(model), self.parameters, generator)
+    a = generic_state(state_of(model), self.parameters, generator, {w.tensor for o in (*self.blocks, *self.families) for w in o.wires})
     twin = copy.deepcopy(model).cpu().double().eval()
     inputs = tuple(x.cpu().double() if x.is_floating_point() else x.cpu() for x in (example if isinstance(example, (tuple, list)) else (example,)))
     f = lambda s: leaves(functional_call(twin, s, inputs))

@@ -177,8 +177,8 @@ def joined(t:Tracer, xs:list, dim:int)->Activation:
     zeros, xs, kinds = [is_zero(x) for x in xs], [t.tidy(t.lift(x)) for x in xs], {}
     for k, x in enumerate(xs):
         for i in x.layers:
-            if k in (at := kinds.setdefault(frozenset(stored(i) - {dim}), {})): raise NotUnderstood('concatenates units on a product of axes')
-            at[k] = i
+            at = kinds.setdefault(frozenset(stored(i) - {dim}), {})
+            at[k] = t.meet([at[k], i]) if k in at else i
     def part(other, have, k, x):
         size = [s if d in other or d == dim else 1 for d, s in enumerate(x.shape)]
         if k in have: return have[k].expand(size)

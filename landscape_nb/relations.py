@@ -118,6 +118,7 @@ class Classes:
         edges = [(self.label[c], self.label[p], torch.full_like(c, i)) for i, (c, p) in enumerate(rel.edges)]
         self.child, self.parent, self.kind = distinct(*map(torch.cat, zip(*edges))) if edges else (none, none, none)
         self.merge_ghosts(~seen)
+        self.hold()
 
     def hashes(self)->tuple[Tensor, Tensor]:
         "Of every edge, as seen from its child and from its parent."
@@ -135,6 +136,14 @@ class Classes:
         for g in gathered(self.kin()[ghost], ghost): first[g] = g[0]
         self.child, self.parent, self.kind = distinct(first[self.child], first[self.parent], self.kind)
         self.still = self.still | (first != torch.arange(self.k))
+
+    def hold(self):
+        "A parent stands still when a child does, or when one child has several parents by one label (its slots cannot be told to move)."
+        pair = mix(self.child) + self.kind
+        _, which, often = pair.unique(return_inverse=True, return_counts=True)
+        self.still = self.still.index_fill(0, self.parent[often[which] > 1], True)
+        while bool((new := self.still[self.child] & ~self.still[self.parent]).any()): self.still = self.still.index_fill(0, self.parent[new], True)
+        self.colour = torch.where(self.still, mix(torch.arange(self.k)+self.k), self.colour)
 
     def refine(self):
         "Colours that tell apart what edges tell apart; classes alone with their colour stand still, and their edges go."

@@ -7,7 +7,7 @@ __all__ = ['VIEWS', 'HARMLESS', 'SILENT', 'LINEAR', 'UnsupportedModelError', 'Tr
            'difference', 'Verification', 'moved_away', 'verified', 'find_symmetries']
 
 # %% ../nbs/03_symmetries.ipynb #imports
-import copy, operator
+import copy, operator, warnings
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
@@ -42,19 +42,29 @@ class Trace:
         for named in (self.twin.named_parameters, self.twin.named_buffers):
             first = {}
             for k, v in named(remove_duplicate=False): self.names[k] = first.setdefault(id(v), k)
-        program = self.export(name)
+        program, gen = self.export(name), torch.Generator().manual_seed(0)
         self.graph, self.values = program.graph_module, {}       # placeholder -> Parameter, constant tensor, or None for an input
         for s in program.graph_signature.input_specs:
-            tensor = self.state.get(self.names.get(s.target, s.target))
+            name = self.names.get(s.target)
+            tensor = self.state.get(name)
             if s.kind.name == 'USER_INPUT': self.values[s.arg.name] = None
-            elif tensor is None or not tensor.is_floating_point(): self.values[s.arg.name] = program.constants[s.target] if tensor is None else tensor
-            else: self.values[s.arg.name] = Parameter(self.names[s.target], tuple(tensor.shape), tuple(range(tensor.dim())))
+            elif tensor is None: self.values[s.arg.name] = program.constants[s.target]
+            elif isinstance(tensor, nn.Parameter) or self.follows(name, s.arg.name): self.values[s.arg.name] = Parameter(name, tuple(tensor.shape), tuple(range(tensor.dim())))
+            elif tensor.is_floating_point(): self.values[s.arg.name] = (.5 + torch.rand(tensor.shape, generator=gen)).to(tensor)     # the group must hold whatever it is
+            else: self.values[s.arg.name] = tensor
+
+    def follows(self, name:str, placeholder:str)->bool:
+        "Is a buffer a statistic of hidden units, that moves with them? Every other buffer is a constant of the code."
+        owner = self.twin.get_submodule(name.rpartition('.')[0])
+        node = next(n for n in self.graph.graph.nodes if n.name == placeholder)
+        return type(owner).__name__ in ('_SpectralNorm', 'SpectralNorm') or any(op_name(u) in ('batch_norm', 'instance_norm') and node in u.args[3:5] for u in node.users)
 
     def export(self, name:str):
         "torch.export without the fused attention of frozen models, which hides what it computes."
         fused = torch.backends.mha.get_fastpath_enabled()
         torch.backends.mha.set_fastpath_enabled(False)
-        try: return torch.export.export(self.twin, self.inputs, strict=False)
+        try:
+            with warnings.catch_warnings(): warnings.simplefilter('ignore'); return torch.export.export(self.twin, self.inputs, strict=False)
         except Exception as e:
             raise UnsupportedModelError(f'{name} cannot be exported by torch.export: {str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__}. '
                                         'Control flow that depends on data must be rewritten; the input must fit the network.') from e
@@ -245,7 +255,7 @@ def added(self:Tracer, trace:Trace, logits:fx.Node)->list[Family]:
     shared = {p.name for p in trace.values.values() if isinstance(p, Parameter) and sum(isinstance(q, Parameter) and q.name == p.name for q in trace.values.values()) > 1}
     out = []
     for node, mean in self.translations:
-        bias = weights_of(node, trace.values)[1]
+        bias = weights_of(node, trace.values)[1] if op_name(node) != 'linear' or node.meta['val'].dim() == 2 else None      # written along the axis that is normalised
         if bias is not None and len(node.users) == 1 and len(self.uses[mean]) == len(self.uses[bias.name]) == 1 and not {mean, bias.name} & shared:
             out.append(Family(bias.name.rpartition('.')[0] or bias.name, 'translate', bias.shape[0], (whole(bias, 0), replace(whole(bias, 0), tensor=mean, role='follow'))))
     weight, bias = weights_of(logits, trace.values) if logits is not None and op_name(logits) == 'linear' else (None, None)
@@ -288,7 +298,7 @@ class Verification:
         self.y = f(self.first)
         if not bool(leaves(self.y).isfinite().all()): raise UnsupportedModelError('the outputs on random weights are not finite: nothing can be verified')
 
-    def start(self)->State: return generic_state(self.like, self.sym.parameters, torch.Generator().manual_seed(self.seed))
+    def start(self)->State: return generic_state(self.like, self.sym.parameters, torch.Generator().manual_seed(self.seed))     # constants are in `f`
 
     def change(self, objects:list, planted:bool=False)->float:
         "Change of the outputs under a random element of some blocks and families; `planted`: then every block also at one wire alone."
@@ -308,9 +318,18 @@ class Verification:
         a = moved_away(a, self.sym.element(perms, numbers))
         out = difference(self.y, self.f(a), z, shift)
         if not planted or not perms: return out, None
-        bad = replace(self.sym, blocks=tuple(replace(b, wires=(b.wires[int(torch.randint(len(b.wires), (1,), generator=gen))],)) for b in self.sym.blocks))
-        a = moved_away(a, bad.element({j: torch.roll(torch.arange(b.n), 1) for j, b in enumerate(bad.blocks)}))
+        a = moved_away(a, self.outsider({j: int(torch.randint(len(self.sym.blocks[j].wires), (1,), generator=gen)) for j in perms}))
         return out, difference(self.y, self.f(a), z, shift)
+
+    def outsider(self, wires:dict[int, int])->Element:
+        "No member of the group: some blocks moved at one wire only (block number -> wire number)."
+        alone = replace(self.sym, blocks=tuple(replace(b, wires=(b.wires[wires.get(j, 0)],)) for j, b in enumerate(self.sym.blocks)))
+        return alone.element({j: torch.arange(self.sym.blocks[j].n).roll(1) for j in wires})
+
+    def unseen(self, limit:float)->list[Block]:
+        "Blocks that no outsider shows: units on which the outputs do not depend."
+        shows = lambda j, w: difference(self.y, self.f(moved_away(self.start(), self.outsider({j: w})))) > 1e3*limit
+        return [b for j, b in enumerate(self.sym.blocks) if not any(shows(j, w) for w in range(min(4, len(b.wires))))]
 
     def limit(self)->float:
         "100 times the change under relative noise of 1e-16 in the parameters."
@@ -333,7 +352,7 @@ def moved_away(a:State, g:Element)->State:
 
 # %% ../nbs/03_symmetries.ipynb #verified
 def verified(f:Callable, sym:Symmetries, state:State)->Symmetries:
-    "`sym` without the blocks and families that change `f` on a generic state; UnsupportedModelError when the test has no power."
+    "`sym` without what changes `f` on a generic state, and without blocks on which the test has no power."
     v, limit = Verification(f, sym, state), 1e-12
     everything = [*sym.blocks, *sym.families]
     if not everything: return sym
@@ -350,8 +369,10 @@ def verified(f:Callable, sym:Symmetries, state:State)->Symmetries:
         if not (sym.blocks or sym.families): return sym
         change, planted = v.change([*sym.blocks, *sym.families], planted=True)
         if not bad or change > limit: raise UnsupportedModelError(f'the group changes the outputs by {change:.0e} on random weights and no part of it alone does: refused')
-    if planted is not None and not planted > 1e3*limit: raise UnsupportedModelError(f'a planted error moves the outputs by {planted:.0e} only: this example cannot verify anything')
-    return sym
+    if planted is None or planted > 1e3*limit: return sym
+    vain = v.unseen(limit)                       # that wire of that block may have been a blind one
+    cold = tuple(Frozen(f'{b.n} units of {b.wires[0]}', b.name, 'the outputs do not depend on them, so nothing can be verified') for b in vain)
+    return replace(sym, blocks=tuple(b for b in sym.blocks if all(b is not o for o in vain)), frozen=sym.frozen+cold)
 
 # %% ../nbs/03_symmetries.ipynb #find
 def find_symmetries(

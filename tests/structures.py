@@ -630,7 +630,7 @@ def input_normaliser():
     return Net(lambda s, x: s.net((x - s.mean)/s.std), mean=torch.rand(1, 3, 1, 1), std=1 + torch.rand(1, 3, 1, 1),
                net=nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 9, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(9, 5))), image()
 
-@structure(12)                                                  # a buffer with a factor per unit moves with the units
+@structure()                                                    # a buffer that is no statistic of hidden units stays, and so do the units it multiplies
 def nonpersistent_buffer():
     m = Net(lambda s, x: s.head(F.relu(s.fc(x))*s.keep), fc=nn.Linear(10, 12), head=nn.Linear(12, 5))
     m.register_buffer('keep', torch.rand(12), persistent=False)

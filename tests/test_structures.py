@@ -148,3 +148,16 @@ def test_the_network_stays_as_it_was(name): assert not search(name)[1]
 
 def test_every_structure_has_an_expectation():
     assert EXPECTED.keys() == STRUCTURES.keys() and len(PEERS) == 19 and len(STRUCTURES) >= 59
+
+@pytest.mark.parametrize('name', PEERS)
+def test_an_element_acts_on_stacked_states_and_comes_back_from_disk(name, tmp_path):
+    "Many networks in one state are moved as each alone; a saved element is the same element; what it does not move is shared."
+    sym, gen = symmetries(name), torch.Generator().manual_seed(5)
+    states = [{k: torch.rand(s, generator=gen, dtype=torch.float64) for k, s in sorted(sym.shapes.items())} for _ in range(2)]
+    g = sym.sample(gen, kinds=KINDS)
+    together, alone = g({k: torch.stack([s[k] for s in states]) for k in sym.shapes}), [g(s) for s in states]
+    assert all(torch.allclose(together[k][i], alone[i][k], rtol=1e-12, atol=1e-12) for k in sym.shapes for i in (0, 1))
+    g.save(tmp_path/'g.safetensors')
+    assert all(torch.equal(alone[0][k], v) for k, v in sym.load(tmp_path/'g.safetensors')(states[0]).items())
+    touched = {k[0] for k in (*g.sources, *g.factors)} | g.added.keys()
+    assert all((alone[0][k] is v) == (k not in touched) for k, v in states[0].items())
