@@ -150,7 +150,8 @@ def _expand(t, x, *args, **kwargs): return t.lift(x).expand(t.shape())
 @rule(*AXES)
 def _axes(t, x, *args, **kwargs):
     if not isinstance(x, Parameter): return _move(t, x, *args, **kwargs)
-    tag = t.node.target(torch.empty([d+2 if s > 1 else 1 for d, s in enumerate(x.shape)], device='meta'), *args, **kwargs)    # sizes that tell the axes apart
+    ones = 'squeeze' in op_name(t.node)            # here axes of size 1 come and go
+    tag = t.node.target(torch.empty([1 if ones and s == 1 else d+2 for d, s in enumerate(x.shape)], device='meta'), *args, **kwargs)    # sizes that tell the axes apart
     return Parameter(x.name, t.shape(), tuple(x.axes[s-2] if s > 1 else None for s in tag.shape))
 
 @rule(*MOVES)

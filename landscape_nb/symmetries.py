@@ -16,7 +16,8 @@ from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_leaves, tree_map
 from fastcore.basics import patch
 from .exponents import UNIT, Solution, solve
-from .group import ADDED, Block, Element, Family, Frozen, State, Symmetries, SymmetryError, Wire, generic_state, leaves, lift, relative_change, state_of
+from .group import (ADDED, Block, Element, Family, Frozen, State, Symmetries, SymmetryError, Wire, along, as_axis,
+                                generic_state, leaves, lift, relative_change, state_of)
 from .operations import EVEN, FUNCTIONS, MOVES, RULES, SHAPES, op_name, rule
 from .relations import Group, gathered, interchangeable, mix, ordered
 from .tracing import ZERO, Activation, NotUnderstood, Parameter, Tracer
@@ -327,9 +328,14 @@ class Verification:
         return alone.element({j: torch.arange(self.sym.blocks[j].n).roll(1) for j in wires})
 
     def unseen(self, limit:float)->list[Block]:
-        "Blocks that no outsider shows: units on which the outputs do not depend."
-        shows = lambda j, w: difference(self.y, self.f(moved_away(self.start(), self.outsider({j: w})))) > 1e3*limit
-        return [b for j, b in enumerate(self.sym.blocks) if not any(shows(j, w) for w in range(min(4, len(b.wires))))]
+        "Blocks on which the outputs do not depend: noise at their places shows nothing."
+        def shows(wire):
+            a = self.start()
+            x, axis = as_axis(a[wire.tensor], wire, a[wire.tensor].dim())
+            units = torch.zeros(x.shape[axis], dtype=x.dtype).index_fill(0, wire.index.reshape(-1), 1)
+            a[wire.tensor] = (x + along(units, axis, x.dim())*x.roll(1, axis).abs()).view(a[wire.tensor].shape)
+            return difference(self.y, self.f(a)) > 1e3*limit
+        return [b for b in self.sym.blocks if not any(map(shows, b.wires[:4]))]
 
     def limit(self)->float:
         "100 times the change under relative noise of 1e-16 in the parameters."

@@ -113,9 +113,13 @@ class Tracer:
         v = self.node.meta['val']
         return tuple((v if k is None else v[k]).shape)
 
+    def key(self, p:Parameter, d:int)->tuple:
+        if p.axes[d] is None: raise NotUnderstood(f'an axis inserted into {p.name}')
+        return p.name, p.axes[d], 1
+
     def at(self, p:Parameter, d:int)->Tensor:
         "Unit ids along dimension `d` of a parameter, int64 [size]."
-        key = (p.name, p.axes[d], 1)
+        key = self.key(p, d)
         if key not in self.places: self.places[key] = [self.units.fresh(p.shape[d])]
         self.uses[p.name][self.step].add(key)
         return self.places[key][0]
@@ -132,11 +136,11 @@ class Tracer:
     def tie(self, p:Parameter, d:int, scale:Tensor=ZERO, sign:Tensor=ZERO, exponent:int=1, eps:float=0., role:str='write'):
         "Factors (variables [size] or one) along dimension `d` of a parameter."
         scale, sign = (i.reshape(-1).expand(p.shape[d]) for i in (scale, sign))
-        self.form((p.name, p.axes[d], 1, 0), Form(scale, sign, exponent, eps, role))
+        self.form((*self.key(p, d), 0), Form(scale, sign, exponent, eps, role))
 
     def factors(self, p:Parameter, d:int)->tuple[Tensor, Tensor]:
         "Free scale and sign variables along dimension `d`: those of the first use, or new ones."
-        key = (p.name, p.axes[d], 1)
+        key = self.key(p, d)
         if (*key, 0) not in self.forms: self.tie(p, d, self.scales.fresh(p.shape[d]), self.signs.fresh(p.shape[d]))
         self.uses[p.name][self.step].add(key)
         form = self.forms[*key, 0]
