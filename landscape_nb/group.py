@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['State', 'ADDED', 'KINDS', 'NOT_SEARCHED', 'state_of', 'lift', 'Wire', 'Block', 'Family', 'along', 'as_axis',
-           'unit_rows', 'multiplier', 'rescale', 'permute', 'Frozen', 'SymmetryError', 'Element', 'Symmetries',
-           'generic_state', 'leaves', 'relative_change']
+           'unit_rows', 'multiplier', 'rescale', 'permute', 'reorder_', 'Frozen', 'SymmetryError', 'Element',
+           'Symmetries', 'generic_state', 'leaves', 'relative_change']
 
 # %% ../nbs/02a_group.ipynb #imports
 import copy, math, re
@@ -131,6 +131,13 @@ def permute(
         out[w.tensor] = x.index_select(axis, source.to(x.device)).view(old.shape)
     return out
 
+# %% ../nbs/02a_group.ipynb #reorder
+def reorder_(x:Tensor, axis:int, source:Tensor):
+    "x.index_select(axis, source), written into x a few megabytes at a time."
+    across = max((d for d in range(x.dim()) if d != axis), key=lambda d: x.shape[d], default=axis)
+    step = x.shape[across] if across == axis else max(1, 2**20*x.shape[across]//max(1, x.numel()))
+    for part in x.split(step, across): part.copy_(part.index_select(axis, source))
+
 # %% ../nbs/02a_group.ipynb #frozen
 @dataclass(frozen=True)
 class Frozen:
@@ -175,8 +182,8 @@ class Element:
         for (_, axis, span), q in sources:
             y, d = as_axis(x, Wire(name, axis, None, span=span), len(shape))
             if y.shape[d] == 1: continue
-            new = y.index_select(d, q.to(y.device)).view(x.shape)
-            x = x.copy_(new) if own else new
+            if own: reorder_(y, d, q.to(y.device))
+            else: x = y.index_select(d, q.to(y.device)).view(x.shape)
         return x
 
     def __matmul__(self, h:'Element')->'Element':

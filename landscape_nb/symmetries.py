@@ -181,7 +181,7 @@ def blocks(self:Tracer)->list[Block]:
             for g, unit, at in seated([label[i] for i in ids], seat):
                 n = len(groups[g].members)
                 if not len(at) or bool((unit.bincount(minlength=n) != len(at)//n).any()) or len(at) % n: uneven.add(g)
-                else: wires[g].append(Wire(key[0], key[1], at.view(n, -1), role=self.role(key, ids, groups[g], label), span=key[2]))
+                else: wires[g].append(Wire(key[0], key[1], at.view(n, -1), role=self.role(key, [seat[0, label[i]] == g for i in ids]), span=key[2]))
     return self.named(groups, {g: w for g, w in wires.items() if g not in uneven})
 
 def seats(groups:list[Group], k:int)->list[Tensor]:
@@ -195,10 +195,10 @@ def seats(groups:list[Group], k:int)->list[Tensor]:
     return out
 
 @patch
-def role(self:Tracer, key:tuple, ids:list[Tensor], group:Group, label:Tensor)->str:
-    "Whether units are written or read at a place; of the two in a pair, the one that belongs to the group."
-    for k, i in enumerate(ids):
-        if (form := self.forms.get((*key, k))) and bool(torch.isin(label[i], group.members).any()): return form.role
+def role(self:Tracer, key:tuple, mine:list[Tensor])->str:
+    "Whether units are written or read at a place; of the two in a pair, the one that belongs to the group. mine: bool [size], of every one of the pair."
+    for k, m in enumerate(mine):
+        if (form := self.forms.get((*key, k))) and bool(m.any()): return form.role
     return 'read'
 
 @patch
@@ -218,26 +218,31 @@ def named(self:Tracer, groups:list[Group], wires:dict[int, list[Wire]])->list[Bl
 @patch
 def families(self:Tracer)->list[Family]:
     "Free scales and signs with their wires, then what may be added."
-    out, forms = [], list(self.forms.items())
+    out = []
     for kind, eqs in (('scale', self.scales), ('sign', self.signs)):
-        solution, terms = solve(eqs), []
-        for j, (_, f) in enumerate(forms):
-            at, free, c = solution.of(getattr(f, kind))
-            terms.append((torch.full_like(at, j), at, free, (c*(f.exponent if kind == 'scale' else 1)*UNIT).round().long()))
-        if not terms: continue
-        place, at, free, power = map(torch.cat, zip(*terms))
-        touch = torch.zeros(eqs.n, dtype=torch.long).index_add_(0, free, mix(mix(place)+power))
-        names = free.unique()
-        for members in gathered(touch[names], names, at_least=1):
-            unit = torch.full((eqs.n,), -1).index_copy_(0, members, torch.arange(len(members)))[free]
-            mine = (unit >= 0).nonzero()[:, 0]
-            mine = mine[ordered(at[mine], unit[mine], power[mine], place[mine])]
-            wires = []
-            for chunk in mine.split(torch.stack([place[mine], power[mine]], 1).unique_consecutive(dim=0, return_counts=True)[1].tolist()):
-                (name, axis, span, _), f = forms[place[chunk[0]]]
-                wires.append(Wire(name, axis, at[chunk].view(len(members), -1), power[chunk[0]].item()/UNIT, f.eps if kind == 'scale' else 0., f.role, span))
+        solution = solve(eqs)
+        def terms(form):
+            at, free, c = solution.of(getattr(form, kind))
+            return at, free, (c*(form.exponent if kind == 'scale' else 1)*UNIT).round().long()
+        touch = torch.zeros(eqs.n, dtype=torch.long)             # variables that are alike at every place make one family
+        for place, form in zip(mix(torch.arange(len(self.forms))), self.forms.values()):
+            _, free, power = terms(form)
+            touch.index_add_(0, free, mix(place+power))
+        names = touch.nonzero()[:, 0]
+        found = gathered(touch[names], names, at_least=1)
+        seat = torch.empty(2, eqs.n, dtype=torch.long)
+        for j, members in enumerate(found): seat[0, members], seat[1, members] = j, torch.arange(len(members))
+        wires = defaultdict(list)
+        for (name, axis, span, _), form in self.forms.items():
+            at, free, power = terms(form)
+            family, unit = seat[:, free]
+            order = ordered(at, unit, power, family)
+            for chunk in order.tensor_split(sum(k[order].diff() != 0 for k in (power, family)).nonzero()[:, 0] + 1) if len(at) else ():
+                j, exponent = family[chunk[0]].item(), power[chunk[0]].item()/UNIT
+                wires[j].append(Wire(name, axis, at[chunk].view(len(found[j]), -1), exponent, form.eps if kind == 'scale' else 0., form.role, span))
+        for j, members in enumerate(found):
             what = 'output' if kind == 'scale' and members[0] == self.logits else kind
-            out.append(Family(wires[0].tensor.rpartition('.')[0] or wires[0].tensor, what, len(members), tuple(wires)))
+            out.append(Family(wires[j][0].tensor.rpartition('.')[0] or wires[j][0].tensor, what, len(members), tuple(wires[j])))
     return out
 
 # %% ../nbs/03_symmetries.ipynb #find-added
