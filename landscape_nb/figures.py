@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PALETTE', 'VERDICT_COLOURS', 'REMOVALS', 'SIZE', 'ERROR', 'colour', 'classes', 'new_axes', 'legend', 'plot_flatness',
            'mean_curve', 'draw_curves', 'plot_paths', 'distance_matrix', 'plot_distances', 'plot_barriers', 'plot_bend',
-           'claim_scale', 'plot_claims']
+           'plane_map', 'claim_scale', 'plot_claims']
 
 # %% ../nbs/12a_figures.ipynb #imports
 import math
@@ -158,6 +158,22 @@ def plot_bend(
     ax.set_yscale('symlog', linthresh=1e-3)
     ax.set(xlabel='t', ylabel=ERROR, ylim=(0, None))
     legend(ax, title='solid: one bend\ndashed: straight', loc='upper left', bbox_to_anchor=(1, 1))
+    return ax
+
+# %% ../nbs/12a_figures.ipynb #plane_map
+def plane_map(
+    frame:pd.DataFrame,  # network x y error statistics, from `planes.plane`
+    ax=None
+    ):
+    "Contours of the error on the plane; the three networks as triangles."
+    ax = new_axes(ax)
+    top = max(frame.error.max(), 1e-3)
+    image = ax.tricontourf(frame.x, frame.y, frame.error, levels=np.linspace(0, top, 13), cmap='viridis')
+    for n in frame[frame.network.isin([*'abc'])].itertuples():
+        ax.plot(n.x, n.y, '^', color='white', mec='black')
+        ax.annotate(n.network, (n.x, n.y), (5, 5), textcoords='offset points', color='white')
+    ax.set(aspect='equal', xlabel='rad', ylabel='rad', title=f'statistics: {frame.statistics.iloc[0]}')
+    ax.figure.colorbar(image, ax=ax, label=ERROR)
     return ax
 
 # %% ../nbs/12a_figures.ipynb #claim_scale

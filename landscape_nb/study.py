@@ -38,7 +38,7 @@ class Settings(NamedTuple):
     bends: tuple[str, ...]        # removals under which a bend is trained
 
 PRESETS = dict(smoke=Settings(2, 4, 7, 60, 2, ('permutation',)),
-               quick=Settings(3, 10, 13, 3000, 2, ('none', 'permutation')),
+               quick=Settings(3, 10, 13, 2000, 2, ('none', 'permutation')),
                paper=Settings(5, 50, 25, 10_000, 4, ('none', 'permutation', 'both')))
 N_TRAIN = dict(smoke=dict(mlp=1000, other=500), quick=dict(mlp=10_000, other=5_000), paper=dict(other=None))
 WIDTH = dict(smoke=dict(mlp=.25, lenet=1., other=.0625), quick=dict(mlp=1., lenet=1., other=.125), paper=dict(other=1.))
@@ -242,10 +242,10 @@ def _path_rows(study, label, sa, sb):
         for name, path in removed(b.torus, u, v, element).items():
             o = barrier(b.ev, path, study.size.points)
             pair = dict(label_a=label, seed_a=sa, label_b=label, seed_b=sb, removal=name)
-            record['barriers'].append(dict(pair, value=o.value, lo=o.lo, hi=o.hi, t_max=o.t_max))
+            record['barriers'].append(dict(pair, value=o.value, lo=o.lo, hi=o.hi, t_max=o.t_max, statistics=o.statistics))
             record['paths'] += [dict(pair, t=t, error=e, loss=l) for t, e, l in zip(o.ts.tolist(), o.errors.tolist(), o.losses.tolist())]
         return {}, record
-    return study.store.remember(_spec(study, 'paths', (label, sa), (label, sb), points=study.size.points), compute).record
+    return study.store.remember(_spec(study, 'paths', (label, sa), (label, sb), points=study.size.points, statistics='exact'), compute).record
 
 def pairs_within(nets)->list[tuple]:
     "(label, seed a, seed b) for every pair of networks of one class."
@@ -261,19 +261,20 @@ def paths(self:Study, nets):
 # %% ../nbs/11a_study.ipynb #bends
 def _bend_record(study, label, sa, sb, removal):
     size = study.size
-    def compute(_):
+    def compute(checkpoint):
         b = study.bench()
         u, v = study.state(label, sa), study.state(label, sb)
         path = removed(b.torus, u, v, align(b.sym, b.torus.project(u), b.torus.project(v), 'greedy').element)[removal]
-        bent = fit_bend(b.ev, *path.points, torus=path.torus, steps=size.bend_steps, reads=size.bend_reads, logit_scale=path.logit_scale, generator=stream('bend', label, sa, sb, removal))
+        bent = fit_bend(b.ev, *path.points, torus=path.torus, steps=size.bend_steps, reads=size.bend_reads, logit_scale=path.logit_scale, generator=stream('bend', label, sa, sb, removal), checkpoint=checkpoint)
         ts = torch.linspace(0, 1, 61).tolist()
-        errors = b.ev.along(bent, ts).error
+        curve = b.ev.along(bent, ts)
+        errors = curve.error
         pair = dict(label_a=label, seed_a=sa, label_b=label, seed_b=sb, removal=removal)
         ends = max(errors[0].item(), errors[-1].item())
         worst = {h['step']: h['worst'] for h in bent.history} | {size.bend_steps: errors.max().item()}
-        return {}, dict(bends=[dict(pair, steps=k, worst=e, endpoint=ends) for k, e in worst.items()],
+        return {}, dict(bends=[dict(pair, steps=k, worst=e, endpoint=ends, statistics=curve.statistics) for k, e in worst.items()],
                         bend_paths=[dict(pair, steps=size.bend_steps, t=t, error=e) for t, e in zip(ts, errors.tolist())])
-    return study.store.remember(_spec(study, 'bend', (label, sa), (label, sb), removal=removal, steps=size.bend_steps, reads=size.bend_reads, rounded=True), compute).record
+    return study.store.remember(_spec(study, 'bend', (label, sa), (label, sb), removal=removal, steps=size.bend_steps, reads=size.bend_reads, draws='by loss'), compute).record
 
 @patch
 def bends(self:Study, nets):
