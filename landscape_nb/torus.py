@@ -179,16 +179,14 @@ def sweep(self:Torus,
     for f, wires in self.held.items():
         if not wires: continue
         r = radii[f] = self.norms(a, f, factors)
-        live = torch.where(r > 0, r, 1.)
+        dead, follow = r == 0, next((w for w in f.wires if w.eps and w.exponent == 2), None)
+        live = torch.where(dead, 1., r)
+        if follow and bool(dead.any()):
+            level = torch.cat([*pieces(a[follow.tensor], -1, factors.get(follow.tensor, {}))], -1)[..., follow.index.to(r.device)].mean(-1) + follow.eps
+            live = torch.where(dead, level.sqrt(), live)
         settled = (live-1).abs() <= 4*max(torch.finfo(a[w.tensor].dtype).eps for w in wires)
         live = torch.where(settled, live/live.detach(), live)        # one, with its gradient
-        self.push(factors, f, 1/live, (r == 0) & self.silent(a, f) if bool((r == 0).any()) else r < 0)
-    for f, r in radii.items():
-        w = next((w for w in f.wires if w.eps and w.exponent == 2), None)
-        if w is None or not bool((r == 0).any()): continue
-        level = torch.cat([*pieces(a[w.tensor], -1, factors.get(w.tensor, {}))], -1)[..., w.index.to(r.device)].mean(-1) + w.eps
-        adrift = (r == 0) & ((level-1).abs() > 16*torch.finfo(a[w.tensor].dtype).eps)
-        self.push(factors, f, torch.where(adrift, level, 1.).rsqrt(), r < 0)
+        self.push(factors, f, 1/live, dead & self.silent(a, f) if bool(dead.any()) else dead)
     return factors, radii
 
 @patch
@@ -204,7 +202,7 @@ def project(self:Torus,
 )->State: # same predictions, on the product of spheres
     "The canonical representative of `a` on its orbit."
     self.sym.validate(a)
-    a = self.level(self.level(a))                # again for what the first subtraction rounded
+    a = self.level(a)
     out, (factors, _) = dict(a), self.sweep(a)
     for k, table in factors.items():
         x, shape = a[k], self.sym.shapes[k]
@@ -221,17 +219,19 @@ def level(self:Torus,
     "Gauge 'full': nothing common in the logits, no bias in front of a batch normalisation; gauge 'paper': `a`."
     out = dict(a)
     for f in self.added:
-        for i, w in enumerate(sorted((w for w in f.wires if w.tensor in a), key=lambda w: w.tensor not in self.sym.parameters)):
-            x, shape, index = out[w.tensor], self.sym.shapes[w.tensor], w.index.to(out[w.tensor].device)
-            if i == 0:
-                many = self.elements(w)//f.n
-                mean, square = (per_position(y, w, len(shape))[..., index].sum(-1)/many for y in (x.double(), x.double().square()))
-                amount = torch.where(mean.abs() > 4*torch.finfo(x.dtype).eps*square.sqrt(), mean/w.exponent, 0.)
-            if not bool(amount.any()): break
-            t = amount.new_zeros(*amount.shape[:-1], self.sym.size(w.tensor, w.axis, w.span)).index_add(-1, index.reshape(-1), w.exponent*amount.repeat_interleave(index.shape[1], -1))
-            t = laid(t, w, shape)
-            y = x.double() - t
-            out[w.tensor] = torch.where(y.abs() > 4*torch.finfo(x.dtype).eps*t.abs(), y, 0.).to(x.dtype)       # the rest is rounding
+        off, wires = None, sorted((w for w in f.wires if w.tensor in a), key=lambda w: w.tensor not in self.sym.parameters)
+        for _ in range(2):                                      # again for what the first subtraction rounded
+            for w in wires:
+                x, shape, index = out[w.tensor], self.sym.shapes[w.tensor], w.index.to(out[w.tensor].device)
+                if w is wires[0]:
+                    mean, square = (per_position(y, w, len(shape))[..., index].sum(-1)/(self.elements(w)//f.n) for y in (x.double(), x.double().square()))
+                    off = mean.abs() > 8*torch.finfo(x.dtype).eps*square.sqrt() if off is None else off
+                    amount = torch.where(off, mean/w.exponent, 0.)
+                if not bool(off.any()): break
+                t = amount.new_zeros(*amount.shape[:-1], self.sym.size(w.tensor, w.axis, w.span))
+                t = laid(t.index_add(-1, index.reshape(-1), w.exponent*amount.repeat_interleave(index.shape[1], -1)), w, shape)
+                y = x.double() - t
+                out[w.tensor] = torch.where(y.abs() > 4*torch.finfo(x.dtype).eps*t.abs(), y, 0.).to(x.dtype)       # the rest is rounding
     return out
 
 # %% ../nbs/04_torus.ipynb #angles
@@ -283,7 +283,7 @@ def dead(self:Torus, a:State)->int:
 @patch
 def radius(self:Torus, a:State)->float:
     "What `project` divides the logits of `a` by; the loss on the torus needs it back. 1 where the logits have no free scale."
-    radii = self.sweep(self.level(self.level(a)))[1]
+    radii = self.sweep(self.level(a))[1]
     return next((r.item() for f, r in radii.items() if f.kind == 'output' and r > 0), 1.)
 
 # %% ../nbs/04_torus.ipynb #mix
