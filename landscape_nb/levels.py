@@ -24,9 +24,9 @@ class Piece(NamedTuple):
     families: tuple    # the sign families that act here, as numbers within the level
 
     def start(self)->int|None:
-        "The first position, where all n of them follow each other."
-        i = self.index
-        return int(i[0, 0]) if i.shape[1] == 1 and int(i[-1, 0]-i[0, 0]) == len(i)-1 and bool((i[1:, 0] > i[:-1, 0]).all()) else None
+        "The first position, where all of them follow each other, unit by unit."
+        flat = self.index.reshape(-1)
+        return int(flat[0]) if int(flat[-1]-flat[0]) == len(flat)-1 and bool((flat[1:] > flat[:-1]).all()) else None
 
 @dataclass(eq=False)
 class Key:

@@ -6,18 +6,18 @@
 __all__ = ['REMOVALS', 'Path', 'straight', 'removed', 'Barrier', 'barrier', 'Tally', 'Descent', 'rate', 'Bends', 'fit_bend']
 
 # %% ../nbs/09_paths.ipynb #imports
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-import math
 import torch
 from torch import Tensor, nn
+from fastcore.basics import patch
 from tqdm import tqdm
 from .evaluate import Corrected, Evaluator
 from .group import State
 from .optimizers import rounded_products
 from .store import Checkpoint, stream
 from .torus import Torus
-from fastcore.basics import patch
 
 # %% ../nbs/09_paths.ipynb #path
 class Path:
@@ -197,7 +197,7 @@ def load(self:Bends, checkpoint:Checkpoint):
 def fit_bend(
     ev:Evaluator, p:State, q:State,
     torus:Torus|None=None,               # geodesic legs between canonical states; None: straight legs
-    steps:int=2000, lr:float=1e-3, batch:int=256,
+    steps:int=2000, lr:float=2e-3, batch:int=256,
     bends:int=1,                         # trained points, at equal distances on the direct path to begin with
     n_points:int=21,                     # grid on which the history reads the error
     reads:int=1,                         # how often it does, evenly spread over the steps

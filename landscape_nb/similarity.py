@@ -32,7 +32,7 @@ def table(x:Tensor, *keys:tuple)->Tensor:
 def rows(x:Tensor, p:Piece)->Tensor:
     "The positions of a piece along the first axis, [n, m, ...]; a view where they follow each other."
     start = p.start()
-    return x[p.index.to(x.device)] if start is None else x.narrow(0, start, len(p.index))[:, None]
+    return x[p.index.to(x.device)] if start is None else x.narrow(0, start, p.index.numel()).unflatten(0, p.index.shape)
 
 def seen_from(x:Tensor, p:Piece, own:Key, other:Key)->Tensor:
     "A parameter as [unit, position on the other key, the rest]."
@@ -44,7 +44,7 @@ class Side:
     "What a parameter with two keys says about one level."
     def __init__(self, level:Level, p:Piece, other:Key, role:str, a:Tensor, b:Tensor): # a, b: [n, positions of the other key, rest]
         self.level, self.pattern, self.other, self.role = p.level, level.pattern(p.families), other, role
-        self.A, self.B = a, b.movedim(0, 2).contiguous()      # B: [positions, rest, n]
+        self.A, self.B = a.flatten(1).unflatten(1, a.shape[1:]), b.movedim(0, 2).contiguous()      # B: [positions, rest, n]; A.flatten(1) is a view
 
     def moved(self, at:At, where:Tensor|None=None)->Tensor:
         "B with its positions where they come from; `where`: some of them."
@@ -146,6 +146,7 @@ class Matching:
                         if not wanted(p, own): continue
                         x, y = self.measured(p.level, *(seen_from(s[t], p, own, other) for s in (a, b)))
                         (self.bent if self.levels[p.level].nest in near else self.straight)[p.level].append(Side(self.levels[p.level], p, other, own.role, x, y))
+        self.products = sum(s.B.numel()*self.levels[l].n for l, sides in enumerate(self.straight) for s in sides)     # multiplications in a sweep
         for p, _ in linear: self.levels[p.level].pattern(p.families)
         for v in self.levels: v.pattern(())
         self.linear = [[torch.zeros(v.n, v.n, dtype=some.dtype, device=some.device) for _ in v.patterns] for v in self.levels]
