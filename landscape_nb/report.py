@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['MAIN', 'CONTROLS', 'Claim', 'contrast', 'reference_sigma', 'Measure', 'measures', 'ordering_claims', 'removal_claims',
            'null_claims', 'bend_claims', 'rank_correlation', 'correlation_claims', 'all_claims', 'why_undecided',
-           'judge', 'confound', 'claims_table', 'claims_markdown', 'write_atomic', 'csv_bytes', 'read_table',
-           'figure_bytes', 'save_report']
+           'judge', 'confound', 'claims_table', 'claims_markdown', 'networks_markdown', 'solvers_markdown',
+           'write_atomic', 'csv_bytes', 'read_table', 'figure_bytes', 'save_report']
 
 # %% ../nbs/12_report.ipynb #imports
 import io, json, math, os
@@ -240,6 +240,42 @@ def claims_markdown(
         word = r.verdict + (f', confounded with {r.confounded_with}' if r.confounded_with else '') + (f' ({r.note})' if r.note else '')
         size = Interval(r.estimate, r.lo, r.hi, r.n)
         lines.append(f'| {r.statement} | {r.statistic} | {r.direction} {r.threshold:g} | {size} | {r.n} | {word} |')
+    return '\n'.join(lines)
+
+# %% ../nbs/12_report.ipynb #benches
+def _bench(folder:Path, name:str)->dict|None:
+    path = Path(folder)/f'{name}.json'
+    return json.loads(path.read_text()) if path.exists() else None
+
+def networks_markdown(folder:Path)->str: # with the files of bench/symmetries.py and bench/peers.py
+    "What `find_symmetries` and other tools find in lists of networks, as a Markdown table; lists without a file are left out."
+    lines = ['| list | tool | networks | right | refused | wrong | crash or none | covered, of all |', '|---|---|---|---|---|---|---|---|']
+    def row(where, tool, rows):
+        count = lambda *v: sum(r['verdict'].startswith(v) for r in rows)
+        right = [r for r in rows if r['verdict'].startswith(('verified', 'right'))]
+        good, refused, wrong = len(right), count('refused'), count('WRONG', 'wrong')
+        covered = sum(r.get('coverage') or 0. for r in right)/len(rows)
+        lines.append(f'| {where} | {tool} | {len(rows)} | {good} | {refused} | {wrong} | {len(rows)-good-refused-wrong} | {covered:.1%} |')
+    for name, where in (('symmetries-torchvision', 'torchvision, every classifier'), ('symmetries-timm', 'timm, 30 assorted')):
+        if found := _bench(folder, name): row(where, '`find_symmetries`', found['rows'])
+    if found := _bench(folder, 'peers'):
+        tools = list(dict.fromkeys(r['name'].rpartition('/')[2] for r in found['rows']))
+        for t in tools: row('16 of torchvision and the small nets of the tests', '`find_symmetries`' if t == 'ours' else f'`{t}`', [r for r in found['rows'] if r['name'].endswith(f'/{t}')])
+    return '\n'.join(lines)
+
+def solvers_markdown(folder:Path)->str: # with the file of bench/alignment.py
+    "Objective and seconds of every solver on pairs of networks, as a Markdown table; empty without the file."
+    if not (found := _bench(folder, 'alignment')): return ''
+    rows = {tuple(r['name'].split('/')): r for r in found['rows']}
+    methods = list(dict.fromkeys(m for _, m in rows))
+    def cell(r):
+        if r is None: return ''
+        if r['verdict'] != 'right': return r['verdict'] + (f', {r["seconds"]:.2g} s' if 'seconds' in r else '')
+        return f'{r["objective"]:,.0f}, {r["seconds"]:.2g} s'
+    lines = ['| pair | as found | ' + ' | '.join(f'`{m}`' for m in methods) + ' |', '|---'*(len(methods)+2) + '|']
+    for net in dict.fromkeys(n for n, _ in rows):
+        before = next((r['before'] for (n, _), r in rows.items() if n == net and 'before' in r), math.nan)
+        lines.append(f'| {net} | {before:,.0f} | ' + ' | '.join(cell(rows.get((net, m))) for m in methods) + ' |')
     return '\n'.join(lines)
 
 # %% ../nbs/12_report.ipynb #write_atomic
