@@ -14,8 +14,8 @@ from landscape_nb.store import describe_machine
 from landscape_nb.study import plan
 
 ROOT = Path(__file__).resolve().parent.parent
-SIZES = dict(mlp=dict(seeds=4), lenet=dict(seeds=4), vgg16_bn=dict(seeds=3, width=.125), resnet18=dict(seeds=3, width=.25))   # 6 pairs where they cost little, else 3
-IMAGES = dict(mlp=10_000, lenet=5_000)                                                                                          # for the barriers; else 1,000
+SIZES = dict(mlp=dict(seeds=4), lenet=dict(seeds=4), vgg16_bn=dict(seeds=3, width=.125), resnet18=dict(seeds=3, width=.125))   # 6 pairs where they cost little, else 3
+IMAGES = dict(mlp=10_000, lenet=2_000)                                                                                          # for the barriers; else 1,000
 
 def measure(arch, o):
     size = SIZES.get(arch, dict(seeds=3))

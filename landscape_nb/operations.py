@@ -124,6 +124,12 @@ def _div(t, x, y, rounding_mode=None):
     if rounding_mode: raise NotUnderstood('rounds')
     return t.product(*t.aligned(x, y), power=-1)
 
+@rule('addcmul', 'addcdiv')
+def _addcmul(t, x, y, z, value=1): return _add(t, x, t.tidy((_mul if op_name(t.node) == 'addcmul' else _div)(t, y, z)))
+
+@rule('lerp')
+def _lerp(t, x, y, weight): return _add(t, x, t.tidy(_mul(t, t.tidy(_add(t, y, x)), weight)))
+
 @rule('where')
 def _where(t, condition, x, y):
     c, both = t.aligned(condition, t.tidy(_add(t, x, y)))

@@ -288,6 +288,22 @@ def masked_activations():
 @structure(12, scale=12, sign=12)                               # two slots per unit; the half without activation carries scale and sign
 def glu(): return Net(lambda s, x: s.head(F.glu(s.fc(x), 1)), fc=nn.Linear(10, 24), head=nn.Linear(12, 5)), vector()
 
+@structure(12, scale=24, sign=12)                               # a scale before alpha and one behind it; the sign before it
+def affine():
+    return Net(lambda s, x: s.head(F.relu(torch.addcmul(s.beta, s.alpha, s.fc(x)))), fc=nn.Linear(10, 12), alpha=weight(12), beta=weight(12), head=nn.Linear(12, 5)), vector()
+
+@structure(12, scale=0, sign=0)
+def response_norm():
+    def f(s, x):
+        x = F.gelu(s.a(x))
+        g = x.norm(2, (2, 3), True)
+        return s.head(pooled(torch.addcmul(s.beta, s.gamma, x*g/(g.mean(1, True) + 1e-6)) + x))
+    return Net(f, a=nn.Conv2d(3, 12, 3), gamma=weight(1, 12, 1, 1), beta=weight(1, 12, 1, 1), head=nn.Linear(12, 5)), image()
+
+@structure(12, scale=0, sign=12)                                # both ends of the line have the same units and the same sign
+def interpolated():
+    return Net(lambda s, x: s.head(torch.lerp(s.a(x).tanh(), s.b(x).tanh(), .3)), a=nn.Linear(10, 12), b=nn.Linear(10, 12), head=nn.Linear(12, 5)), vector()
+
 @structure(11, scale=11, sign=0)                                # channel 0 is added to the logits
 def slice_one():
     def f(s, x):
