@@ -32,7 +32,7 @@ class Descent:
     "Coordinate descent on a compiled pair, with the similarities it has computed so far."
     def __init__(self, m:Matching, choice:Choice|None=None): # None: nothing is decided
         self.m, self.choice, self.S, self.last = m, choice or Choice(m.layout), {}, {}
-        self.rounding = 1e-6 if m.linear and m.linear[0][0].dtype == torch.float32 else 1e-9
+        self.rounding = 1e-6 if m.like.dtype == torch.float32 else 1e-9
         self.near = [set() for _ in m.nests]
         for l, sides in enumerate(m.straight):
             for side in sides:
@@ -42,7 +42,7 @@ class Descent:
         "Of the levels of a nest, brought up to date: the part that is linear in the nest."
         for l in self.m.nests[nest]:
             new = l not in self.S
-            if new: self.S[l] = [t.clone() for t in self.m.linear[l]]
+            if new: self.S[l] = self.m.linear(l)
             for side in self.m.straight[l]:
                 at, old = self.choice.at(side.other), self.last.get(side)
                 if new: side.add(self.S[l], at, self.m.counts)
@@ -100,15 +100,16 @@ def frank_wolfe(
     "A choice from the mixture of permutations that maximises equation (1)."
     levels = range(len(m.levels))
     total = lambda S, choice: sum(m.score(l, S[l], choice) for l in levels)
+    linear = lambda choice: sum(m.score(l, m.linear(l), choice) for l in levels)
     gradient = lambda choice: [m.similarity(l, choice) for l in levels]
     P = Choice(m.layout)
     G = gradient(P)
-    lp, value = total(m.linear, P), None
+    lp, value = linear(P), None
     pp = total(G, P) - lp                            # <P, H P> with G = linear + H P
     for step in range(most):
         V = start if step == 0 and start is not None else decided(m, G)
         H = gradient(V)
-        lv = total(m.linear, V)
+        lv = linear(V)
         pv, vv = total(G, V)-lv, total(H, V)-lv
         slope, bend = lv-lp + pv-pp, (pp-2*pv+vv)/2
         alpha = .5 if V is start else 1. if bend >= 0 else min(1., -slope/(2*bend))
@@ -161,16 +162,15 @@ def correlations(m:Matching, model:nn.Module, a:State, b:State, batches:Iterable
     for (name, l, families), (uv, u, v, uu, vv) in sums.items():
         k = n[name, l, families]
         scale = lambda s, ss: torch.where((t := ss/k-(s/k).square()) > 0, t, torch.inf).rsqrt()
-        found = S.setdefault(l, [torch.zeros(t.shape, dtype=torch.float64, device=uv.device) for t in m.linear[l]])
+        found = S.setdefault(l, [t.to(uv) for t in m.blank(l)])
         found[m.levels[l].pattern(families)] += (uv/k - torch.outer(u/k, v/k))*scale(u, uu)[:, None]*scale(v, vv)
     return S
 
 def by_activation(m:Matching, S:dict[int, list[Tensor]])->Choice:
     "The choice that correlates most; what is not watched is decided by weights."
     choice = Choice(m.layout)
-    blank = lambda l: [torch.zeros_like(t) for t in m.linear[l]]
     seen = [nest for nest, levels in enumerate(m.nests) if any(l in S for l in levels)]
-    for nest in seen: choice.put(m.solve(nest, {l: S.get(l) or blank(l) for l in m.nests[nest]}))
+    for nest in seen: choice.put(m.solve(nest, {l: S.get(l) or m.blank(l) for l in m.nests[nest]}))
     hidden = [nest for nest in range(len(m.nests)) if nest not in seen]
     for nest in hidden: choice.put(m.solve(nest, {l: m.similarity(l, choice) for l in m.nests[nest]}))
     Descent(m, choice).run(hidden)

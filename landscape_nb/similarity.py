@@ -149,10 +149,10 @@ class Matching:
         self.products = sum(s.B.numel()*self.levels[l].n for l, sides in enumerate(self.straight) for s in sides)     # multiplications in a sweep
         for p, _ in linear: self.levels[p.level].pattern(p.families)
         for v in self.levels: v.pattern(())
-        self.linear = [[torch.zeros(v.n, v.n, dtype=some.dtype, device=some.device) for _ in v.patterns] for v in self.levels]
+        self.like, self.terms = some, [[[] for _ in v.patterns] for v in self.levels]
         for p, key in linear:
             u, v = self.measured(p.level, *(rows(table(s[key.tensor], key.axes), p).flatten(1) for s in (a, b)))
-            self.linear[p.level][self.levels[p.level].pattern(p.families)].addmm_(u, v.T)
+            self.terms[p.level][self.levels[p.level].pattern(p.families)].append((u, v))
 
     def measured(self, l:int, u:Tensor, v:Tensor)->tuple[Tensor, Tensor]:
         "Note the lengths of the units' vectors, where directions are wanted."
@@ -178,9 +178,21 @@ class Matching:
         "Add what couples a level to its own nest."
         for side in self.bent[l]: side.add(S, choice if isinstance(side, Grouped) else choice.at(side.other), self.counts)
 
+    def blank(self, l:int)->list[Tensor]:
+        "Zeros, one [n, n] per pattern."
+        n = self.levels[l].n
+        return [torch.zeros(n, n, dtype=self.like.dtype, device=self.like.device) for _ in self.levels[l].patterns]
+
+    def linear(self, l:int)->list[Tensor]:
+        "The similarities that depend on no other level; made anew, since biases are narrow and the matrix is not."
+        S = self.blank(l)
+        for s, terms in zip(S, self.terms[l]):
+            for u, v in terms: s.addmm_(u, v.T)
+        return S
+
     def similarity(self, l:int, choice:Choice)->list[Tensor]: # of level l, one [n, n] per pattern of signs
         "Equation (2) where the other levels are as chosen."
-        S = [t.clone() for t in self.linear[l]]
+        S = self.linear(l)
         for side in self.straight[l]: side.add(S, choice.at(side.other), self.counts)
         self.add_bent(l, S, choice)
         if not self.square: return S
@@ -280,7 +292,7 @@ def bent_value(self:Matching, nest:int, choice:Choice)->float:
     total = 0.
     for l in self.nests[nest]:
         if not self.bent[l]: continue
-        S = [torch.zeros_like(t) for t in self.linear[l]]
+        S = self.blank(l)
         self.add_bent(l, S, choice)
         total += self.score(l, S, choice)/2           # every such parameter is seen from two sides
     return total
@@ -291,5 +303,5 @@ def random(self:Matching, generator:torch.Generator)->Choice:
     "A random choice for every level."
     noise = lambda t: torch.randn(t.shape, generator=generator, dtype=t.dtype).to(t.device)
     choice = Choice(self.layout)
-    for nest, ls in enumerate(self.nests): choice.put(self.solve(nest, {l: [noise(t) for t in self.linear[l]] for l in ls}))
+    for nest, ls in enumerate(self.nests): choice.put(self.solve(nest, {l: [noise(t) for t in self.blank(l)] for l in ls}))
     return choice

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['VIEWS', 'HARMLESS', 'SILENT', 'LINEAR', 'UnsupportedModelError', 'Trace', 'place', 'seated', 'seats', 'weights_of',
-           'difference', 'Verification', 'moved_away', 'verified', 'find_symmetries']
+           'difference', 'Verification', 'moved_away', 'verified', 'searched', 'find_symmetries']
 
 # %% ../nbs/03_symmetries.ipynb #imports
 import copy, operator, warnings
@@ -386,6 +386,16 @@ def verified(f:Callable, sym:Symmetries, state:State)->Symmetries:
     return replace(sym, blocks=tuple(b for b in sym.blocks if all(b is not o for o in vain)), frozen=sym.frozen+cold)
 
 # %% ../nbs/03_symmetries.ipynb #find
+def searched(trace:Trace)->Symmetries: # not yet verified
+    "What tracing finds; all that the walk kept in mind is let go of here."
+    tracer = Tracer()
+    outputs = [o for o in tree_leaves(tracer.walk(trace), is_leaf=lambda o: isinstance(o, Activation)) if isinstance(o, Activation)]
+    tracer.close(outputs)
+    last = tree_leaves(trace.graph.graph.output_node().args[0])
+    blocks, families = tracer.blocks(), tracer.families() + tracer.added(trace, last[0] if len(last) == 1 else None)
+    shapes, parameters = {k: v.shape for k, v in trace.state.items()}, frozenset(dict(trace.twin.named_parameters()))
+    return Symmetries(tuple(blocks), tuple(families), shapes, parameters, tuple(tracer.frozen))
+
 def find_symmetries(
     model:nn.Module,         # any network, on any device, in any floating dtype; weights, mode and gradients stay as they are
     example:Tensor|tuple     # a batch of inputs, or a tuple of inputs; two small ones suffice
@@ -394,13 +404,6 @@ def find_symmetries(
     trace = Trace(model, example)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)                     # the walk works on short vectors
-    try:
-        tracer = Tracer()
-        raw = tracer.walk(trace)
-        outputs = [o for o in tree_leaves(raw, is_leaf=lambda o: isinstance(o, Activation)) if isinstance(o, Activation)]
-        tracer.close(outputs)
-        last = tree_leaves(trace.graph.graph.output_node().args[0])
-        blocks, families = tracer.blocks(), tracer.families() + tracer.added(trace, last[0] if len(last) == 1 else None)
+    try: sym = searched(trace)
     finally: torch.set_num_threads(threads)
-    sym = Symmetries(tuple(blocks), tuple(families), {k: v.shape for k, v in trace.state.items()}, frozenset(dict(trace.twin.named_parameters())), tuple(tracer.frozen))
     return verified(trace.function(), sym, trace.state)

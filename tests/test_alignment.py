@@ -40,7 +40,7 @@ def test_the_compiled_pair_is_the_objective(name):
     m = Matching(Layout(sym), a, b)
     own = [k for k in m.layout.of_tensor if k not in m.layout.loose]
     value = lambda g: sum((a[k]*g(b)[k]).sum().item() for k in own)
-    polynomial = lambda c: sum((m.score(l, m.linear[l], c) + m.score(l, m.similarity(l, c), c))/2 for l in range(len(m.levels)))
+    polynomial = lambda c: sum((m.score(l, m.linear(l), c) + m.score(l, m.similarity(l, c), c))/2 for l in range(len(m.levels)))
     c, d = m.random(gen), m.random(gen)
     assert abs(polynomial(c)-polynomial(d) - (value(c.element())-value(d.element()))) < 1e-9*max(1, abs(polynomial(c)))
     for method in WEIGHTS:
