@@ -190,7 +190,7 @@ class Oracle:
             if getattr(m, 'out_features', getattr(m, 'out_channels', None)) != width: break
             rows += [name_of[id(p)] for p in m.parameters()]
             if relative(self.y.roll(1, -1), self.logits(self.a | {n: self.a[n].roll(1, 0) for n in rows})) < self.limit: return layers[len(layers)-k-1:]
-        return layers[-1:] if getattr(layers[-1], 'out_features', getattr(layers[-1], 'out_channels', None)) == width else []
+        return layers[-1:] if layers and getattr(layers[-1], 'out_features', getattr(layers[-1], 'out_channels', None)) == width else []
 
     @staticmethod
     def axes_of(m, n, p):

@@ -142,7 +142,7 @@ def _masked_fill(t, x, mask, value):
     return t.both(x, mask, x.scale, x.sign)
 
 # %% ../nbs/02e_operations.ipynb #move
-SHAPES = 'flatten view reshape _unsafe_view _reshape_copy unflatten view_as'.split()
+SHAPES = 'flatten view reshape reshape_as _unsafe_view _reshape_copy unflatten view_as'.split()
 AXES = 'squeeze unsqueeze permute transpose swapaxes movedim t numpy_T mT adjoint'.split()
 MOVES = ('repeat tile repeat_interleave slice select narrow index_select split split_with_sizes chunk unbind tensor_split flip roll rot90 channel_shuffle native_channel_shuffle '
          'pixel_shuffle pixel_unshuffle diagonal unfold').split()
@@ -398,8 +398,8 @@ def affine(t:Tracer, x:Activation, weight:Parameter, bias:Parameter|None, axis:i
 
 @rule('batch_norm')
 def _batch_norm(t, x, weight, bias, mean, var, training, momentum, eps, cudnn=False):
-    if mean is None or training: return by_activations(t, x, weight, bias)
     x = t.lift(x)
+    if mean is None or training: return by_activations(t, x, weight, bias)
     x = t.tidy(t.collapse(x, range(2, len(x.shape))))
     t.columns(x, 1, t.at(mean, 0)); t.units.same(t.at(var, 0), t.at(mean, 0))
     scale, sign = t.only(x, 1)
@@ -438,8 +438,10 @@ def _instance_norm(t, x, weight, bias, mean, var, use_input_stats, momentum, eps
 def by_activations(t:Tracer, x, weight, bias)->Activation:
     "Every channel normalised by its own values (instance normalisation, batch normalisation without statistics)."
     x = commute(t, t.lift(x), ONE, PASS)
-    x = t.tidy(t.collapse(x, range(2, len(x.shape))))
-    return x if weight is None else affine(t, x, weight, bias, 1, t.only(x, 1)[1])
+    x = t.tidy(t.beside(x, range(2, len(x.shape))))
+    if weight is None or isinstance(weight, Parameter): return x if weight is None else affine(t, x, weight, bias, 1, t.only(x, 1)[1])
+    lay = lambda p: t.lift(p).move('reshape', (x.shape[1], *[1]*(len(x.shape)-2)))
+    return plus(t, t.tidy(t.product(*t.aligned(x, lay(weight)))), None if bias is None else lay(bias))
 
 @rule('_weight_norm')
 def _weight_norm(t, v, g, dim=0):

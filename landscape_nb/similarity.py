@@ -241,10 +241,13 @@ def assign(
 
 def assign_many(S:Tensor, still:bool=False)->tuple[Tensor, Tensor]: # int64 [k, n], and the matched sums [k]
     "The best permutation for each of [k, n, n]; `still`: only the identity is allowed."
+    from scipy.optimize import linear_sum_assignment
     if still: best = torch.arange(S.shape[1]).expand(len(S), -1).clone()
     else:
+        if not bool(S.isfinite().all()): raise SymmetryError('similarity is not finite: a state holds NaN or infinity')
         best = S.argmax(2).cpu()
-        for k in (best.sort(1).values.diff(dim=1) == 0).any(1).nonzero()[:, 0].tolist(): best[k] = assign(S[k])
+        clash = (best.sort(1).values.diff(dim=1) == 0).any(1).nonzero()[:, 0]
+        for k, cost in zip(clash.tolist(), S[clash.to(S.device)].double().cpu().numpy()): best[k] = torch.from_numpy(linear_sum_assignment(cost, maximize=True)[1])
     return best, S.gather(2, best.to(S.device)[..., None])[..., 0].sum(1)
 
 # %% ../nbs/04b_similarity.ipynb #solve

@@ -300,6 +300,14 @@ def response_norm():
         return s.head(pooled(torch.addcmul(s.beta, s.gamma, x*g/(g.mean(1, True) + 1e-6)) + x))
     return Net(f, a=nn.Conv2d(3, 12, 3), gamma=weight(1, 12, 1, 1), beta=weight(1, 12, 1, 1), head=nn.Linear(12, 5)), image()
 
+@structure(6, 8, scale=8+1, sign=0)                             # gain and bias of the last, and one number between the gains: a filter is normalised as a whole
+def standardised_by_batch_norm():
+    def conv(s, x, k):
+        w = getattr(s, f'w{k}')
+        flat = F.batch_norm(w.reshape(1, w.shape[0], -1), None, None, weight=(getattr(s, f'g{k}')*.3).view(-1), training=True, momentum=0., eps=1e-6)
+        return F.relu(F.conv2d(x, flat.reshape_as(w), getattr(s, f'b{k}')))
+    return Net(lambda s, x: s.head(pooled(conv(s, conv(s, x, 1), 2))), w1=weight(6, 3, 3, 3), g1=weight(6, 1, 1, 1), b1=weight(6), w2=weight(8, 6, 3, 3), g2=weight(8, 1, 1, 1), b2=weight(8), head=nn.Linear(8, 5)), image()
+
 @structure(12, scale=0, sign=12)                                # both ends of the line have the same units and the same sign
 def interpolated():
     return Net(lambda s, x: s.head(torch.lerp(s.a(x).tanh(), s.b(x).tanh(), .3)), a=nn.Linear(10, 12), b=nn.Linear(10, 12), head=nn.Linear(12, 5)), vector()
