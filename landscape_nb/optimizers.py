@@ -4,13 +4,12 @@
 
 # %% auto #0
 __all__ = ['ALGORITHMS', 'LABELS', 'CONTROLS', 'MAX_ERROR', 'PRESETS', 'RecipeError', 'Recipe', 'recipe_for', 'starts', 'streams',
-           'random_labels', 'Replicas', 'rate', 'coupling', 'Phase', 'phases', 'Training', 'rounded_products',
-           'Minimum', 'minimum_spec', 'minimize']
+           'random_labels', 'Replicas', 'rate', 'coupling', 'Phase', 'phases', 'Training', 'Minimum', 'minimum_spec',
+           'minimize']
 
 # %% ../nbs/07_optimizers.ipynb #imports
 import functools, math, sys, time
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from typing import NamedTuple
 import torch
@@ -21,6 +20,7 @@ from .store import Checkpoint, Store, seed_of, stream
 from .data import Data, augment, check_dataset, load_data
 from .models import check_arch, make_model
 from .group import State, state_of
+from .similarity import rounded_products
 from .evaluate import Evaluator, Score
 
 # %% ../nbs/07_optimizers.ipynb #names
@@ -289,15 +289,6 @@ def epoch(self:Training, phase:Phase, e:int) -> dict:
     n = len(steps)*len(nets.nets)
     row = dict(labels=phase.labels, epoch=e + 1, error=float(wrong)/n/len(batch[0]), loss=float(loss)/n if math.isfinite(loss) else None, lr=self.opt.param_groups[0]['lr'])
     return row if gamma is None else row | dict(gamma=gamma, distance=nets.distance())
-
-# %% ../nbs/07_optimizers.ipynb #rounded
-@contextmanager
-def rounded_products():
-    "Within: matrix products may round their factors to bfloat16, on machines that gain by it"
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision('medium')
-    try: yield
-    finally: torch.set_float32_matmul_precision(before)
 
 # %% ../nbs/07_optimizers.ipynb #minimum
 @dataclass(frozen=True)
