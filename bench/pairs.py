@@ -24,7 +24,9 @@ def measure(arch, o):
     minima = study.minima()
     print(minima[['label', 'seed', 'train_error', 'test_error', 'accepted']].to_string(index=False), flush=True)
     good = tuple(minima[minima.accepted].seed)
-    if len(good) < 2: raise SystemExit(f'{arch}: {len(good)} of {len(minima)} runs reached a training error that makes a minimum; two are needed')
+    if len(good) < 2:
+        print(f'{arch}: {len(good)} of {len(minima)} runs reached a training error that makes a minimum; two are needed', flush=True)
+        return dict(arch=arch, width=study.width, n_train=study.n_train, seeds=list(good), minima=minima[['seed', 'train_error', 'test_error']].to_dict('records'))
     rows = study.matchings(good, points=11, images=IMAGES.get(arch, 1000))
     table = matching_table(rows)
     rows.to_csv(Path(o.out)/f'{arch}.csv', index=False); table.to_csv(Path(o.out)/f'{arch}-table.csv', index=False)

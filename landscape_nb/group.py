@@ -212,7 +212,7 @@ class Element:
         save_file({'|'.join(map(str, (part, *k))): v.contiguous() for part, d in parts.items() for k, v in d.items()}, path)
 
 # %% ../nbs/02a_group.ipynb #symmetries
-NOT_SEARCHED = ('rotations and invertible maps inside an attention head', 'swaps of parallel branches', 'constants that a softmax removes', 'scales through a normalisation by the activations themselves (exact only without its epsilon)')
+NOT_SEARCHED = ('rotations and invertible maps inside an attention head', 'swaps of parallel branches', 'constants that a softmax removes', 'moves of a running statistic against the affine map behind it', 'scales through a normalisation by the activations themselves (exact only without its epsilon)')
 
 @dataclass(frozen=True, eq=False)
 class Symmetries:
