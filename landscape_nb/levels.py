@@ -85,6 +85,7 @@ class Layout:
         if unknown or not kinds: raise ValueError(f"kinds: wanted a choice of 'permute' and 'sign', got {kinds}")
         self.sym, self.kinds = sym, tuple(kinds)
         self.levels, self.nests, self.keys, self.roles = [], [], {}, {}
+        self.acts = defaultdict(list)                 # (key, number of a piece, column) -> sign families, by their numbers in the level
         self.left, self.left_signs = set(), []        # numbers of blocks and of sign families that no level holds
         signs = [(j, f) for j, f in enumerate(sym.families) if f.kind == 'sign' and 'sign' in kinds]
         spans = defaultdict(set)
@@ -93,7 +94,7 @@ class Layout:
         self.runs = {t: merged(s) for t, s in spans.items() if t in sym.parameters}
         self.find_nests()
         for j, f in signs: self.attach(j, f)
-        for key in self.keys.values(): key.pieces = [p for p in key.pieces if p.index.shape[1]]
+        for k, key in self.keys.items(): key.pieces = self.split(k)
         self.keys = {k: key for k, key in self.keys.items() if key.pieces}
         self.of_tensor, self.crossed, self.loose = defaultdict(list), {}, []
         for key in self.keys.values(): self.of_tensor[key.tensor].append(key)
@@ -119,10 +120,10 @@ class Layout:
         if k not in self.keys: self.keys[k] = Key(t, k[1], math.prod(shape[first:first+span]), self.roles.get(k, 'read'))
         return self.keys[k]
 
-    def new(self, level:Level, places:dict, families:tuple=())->int:
+    def new(self, level:Level, places:dict)->int:
         "A level with its pieces; its number."
         self.levels.append(level)
-        for k, index in places.items(): self.key(k).pieces.append(Piece(len(self.levels)-1, index, families))
+        for k, index in places.items(): self.key(k).pieces.append(Piece(len(self.levels)-1, index, ()))
         return len(self.levels)-1
 
 # %% ../nbs/04a_levels.ipynb #nests
@@ -203,33 +204,54 @@ def crossings(self:Layout, key:Key)->list[tuple]:
 @patch
 def attach(self:Layout, number:int, f:Family):
     "Give a sign family to the levels whose units it follows."
-    place, found = self.placed(f), defaultdict(list)
+    place, owner = self.placed(f), torch.full((f.n,), -1)
+    covered = {k: torch.zeros(self.key(k).size, dtype=torch.bool) for k in place}
+    found = self.followers(place, f.n)
+    for (l, unit), seats in found.items():
+        if bool((owner[list(unit)] >= 0).any()): self.left_signs.append(number); return      # one sign on two units
+        owner[list(unit)] = l
+        for k, i, c in seats: covered[k][self.keys[k].pieces[i].index[:, c]] = True
+    still = torch.tensor([v.still for v in self.levels] + [False])
+    alone, extra = owner < 0, {}
     for k, index in place.items():
-        unit = torch.full((self.key(k).size,), -1).index_put_((index,), torch.arange(f.n)[:, None].expand(index.shape))
-        for i, p in enumerate(self.key(k).pieces):
-            on = (unit[p.index] >= 0).any(0)
-            if bool(on.any()): found[p.level].append((k, i, on, unit[p.index][:, on]))
-    follows = lambda first, seats: bool((first >= 0).all()) and len(first.unique()) == len(first) and all(bool((m == first[:, None]).all()) for *_, m in seats)
-    found = {l: seats for l, seats in found.items() if follows(seats[0][3][:, 0], seats)}
-    held, covered = torch.zeros(f.n, dtype=torch.bool), {k: torch.zeros(self.key(k).size, dtype=torch.bool) for k in place}
-    for seats in found.values():
-        held[seats[0][3][:, 0]] = True
-        for k, i, on, _ in seats: covered[k][self.keys[k].pieces[i].index[:, on]] = True
-    taken = lambda k: torch.cat([torch.zeros(self.key(k).size).index_fill(0, p.index.reshape(-1), 1)[None] for p in self.key(k).pieces] or [torch.zeros(1, self.key(k).size)]).any(0)
-    if any(bool((covered[k][i] != held[:, None]).any()) or bool(taken(k)[i[~held]].any()) for k, i in place.items()): self.left_signs.append(number); return
-    for l, seats in found.items():
-        self.levels[l].families.append((number, seats[0][3][:, 0]))
-        for k, i, on, _ in seats: self.split(self.keys[k], i, on, len(self.levels[l].families)-1)
-    if bool((~held).any()):
-        alone = Level(len(self.nests), int((~held).sum()), still=True, families=[(number, (~held).nonzero()[:, 0])])
-        self.nests.append([self.new(alone, {k: i[~held] for k, i in place.items()}, (0,))])
+        open_, taken = ~covered[k][index], torch.zeros(self.key(k).size, dtype=torch.bool)
+        for p in self.key(k).pieces: taken[p.index] = True
+        if bool((open_ & (taken[index] | ~still[owner][:, None] & ~alone[:, None])).any()): self.left_signs.append(number); return
+        extra[k] = open_.any(1)
+    for (l, unit), seats in found.items():
+        mine = torch.tensor(unit)
+        self.levels[l].families.append((number, mine))
+        for k in place if self.levels[l].still else ():
+            if not bool(extra[k][mine].any()): continue
+            self.key(k).pieces.append(Piece(l, place[k][mine], ()))
+            seats = [*seats, *((k, len(self.keys[k].pieces)-1, c) for c in range(place[k].shape[1]))]
+        for seat in seats: self.acts[seat].append(len(self.levels[l].families)-1)
+    if bool(alone.any()):
+        level = Level(len(self.nests), int(alone.sum()), still=True, families=[(number, alone.nonzero()[:, 0])])
+        self.nests.append([self.new(level, {k: i[alone] for k, i in place.items()})])
+        for k, i in place.items():
+            for c in range(i.shape[1]): self.acts[k, len(self.keys[k].pieces)-1, c].append(0)
 
 @patch
-def split(self:Layout, key:Key, i:int, on:Tensor, family:int):
-    "On the columns `on` of a piece one more family acts."
-    p = key.pieces[i]
-    key.pieces[i] = p._replace(index=p.index[:, on], families=(*p.families, family))
-    key.pieces.append(p._replace(index=p.index[:, ~on]))
+def followers(self:Layout, place:dict, n:int)->dict[tuple, list]: # (level, the family's unit on each of the level's) -> [(key, piece, column)]
+    "The levels whose units carry one sign each, column by column: a unit may carry several."
+    found = defaultdict(list)
+    for k, index in place.items():
+        unit = torch.full((self.key(k).size,), -1).index_put_((index,), torch.arange(n)[:, None].expand(index.shape))
+        for i, p in enumerate(self.key(k).pieces):
+            for c, mine in enumerate(unit[p.index].T.tolist()):
+                if min(mine) >= 0 and len(set(mine)) == len(mine): found[p.level, tuple(mine)].append((k, i, c))
+    return found
+
+@patch
+def split(self:Layout, k:tuple)->list[Piece]:
+    "The pieces of a key, by the families that act on their columns."
+    out = []
+    for i, p in enumerate(self.keys[k].pieces):
+        columns = defaultdict(list)
+        for c in range(p.index.shape[1]): columns[tuple(self.acts.get((k, i, c), ()))].append(c)
+        out += [p._replace(index=p.index[:, cs], families=families) for families, cs in columns.items()]
+    return out
 
 # %% ../nbs/04a_levels.ipynb #choice
 class At(NamedTuple):

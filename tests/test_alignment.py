@@ -128,3 +128,19 @@ def test_activation_with_signs_and_convolutions():
     r = align(sym, a, g(a), 'activation', model=net, data=x)
     assert r.dist_after == 0 and net.training
     assert align(sym, a, g(a), 'activation', model=net, data=[x[:30], x[30:]]).dist_after == 0
+
+@pytest.mark.parametrize('name', 'resnet18 resnext50_32x4d densenet121 mobilenet_v3_small shufflenet_v2_x0_5 squeezenet1_1 regnet_y_400mf efficientnet_b0 swin_t'.split())
+def test_home_from_anywhere_in_torchvision(name):
+    "The same for networks that are built elsewhere, on random weights: grouped and depthwise convolutions, gates, shuffles, concatenations, windows of attention."
+    import torchvision
+    torch.manual_seed(0)
+    net, x = torchvision.models.get_model(name, weights=None), torch.randn(4, 3, 64, 64, generator=stream('images', name), dtype=torch.float64)
+    sym = find_symmetries(net, x[:2].float())
+    T, a = Torus(sym), generic_state(state_of(net), sym.parameters, stream('orbit', name))
+    far = sym.sample(stream('far', name), kinds=('permute', 'scale', 'sign', 'output'), spread=2.)(a)
+    p, q = T.project(a), T.project(far)
+    r = align(sym, p, q, 'bary', torus=T)
+    assert r.dist_after < 1e-6 < r.dist_before, r.dist_after
+    net = net.double().eval()
+    y = functional_call(net, a, (x,)).argmax(1)
+    for s in (p, q, r.state): assert torch.equal(functional_call(net, s, (x,)).argmax(1), y)
