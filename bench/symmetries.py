@@ -12,7 +12,7 @@ and units; families; continuous dimensions; things frozen; coverage of the chann
 the smallest change of a planted error; and whether blocks and units are those counted by hand in EXPECTED.
 timm is no dependency: when it is not there, it is installed into an environment of its own in the cache.
 """
-import argparse, importlib.util, json, os, sys, time, traceback
+import argparse, importlib.util, json, os, re, sys, time, traceback
 import torch
 from torch import nn
 from oracle import Oracle, ROOT, first_line, ours, own_python, peak_of, run_child, sweep, timm_net, torchvision_net, version_in
@@ -134,7 +134,7 @@ def measure(name, build, planted):
     except Exception as e: return row | dict(verdict='error', why=f'find_symmetries: {first_line(e)}', traceback=traceback.format_exc(limit=-4).splitlines())
     row |= dict(memory=None if peak is None else peak/size, blocks=len(sym.blocks), nested=sum(b.parent is not None for b in sym.blocks), units=sum(b.n for b in sym.blocks),
                 families=len(sym.families), dimension=sym.dimension, log10_order=sym.log10_order, parameter_coverage=sym.coverage,
-                frozen=len(sym.frozen), frozen_first=[f'{f.what} at {f.where}: {f.why}' for f in sym.frozen[:5]])
+                frozen=len(sym.frozen), frozen_first=[at_home(f'{f.what} at {f.where}: {f.why}') for f in sym.frozen[:5]])
     if name in EXPECTED: row |= dict(expected=EXPECTED[name], as_expected=EXPECTED[name] == (row['blocks'], row['units']))
     print(json.dumps(row), flush=True)
     start = time.perf_counter(); o = Oracle(model, x, name)
@@ -151,6 +151,10 @@ def measure(name, build, planted):
     if row['verdict'] == 'WRONG': row['why'] = ', '.join(f'{k} {v:.1e}' for k, v in row['change'].items() if not v <= o.limit) + f' > {o.limit:.0e}'
     if row['verdict'] == 'blind': row['why'] = f'{row["planted_in"]} put back: {row["planted"]:.1e}, wanted more than {o.visible:.0e}'
     return row
+
+def at_home(text):
+    "A place in a file without the folder that this machine keeps its packages in."
+    return re.sub(r'"[^"]*/site-packages/', '"', text)
 
 HEAD = f'{"network":32s}{"verdict":10s}{"sec":>8s}{"memory":>8s}{"params":>9s}{"blocks":>8s}{"nested":>8s}{"units":>9s}{"fam":>6s}{"dim":>9s}{"frozen":>7s}{"covered":>9s}{"change":>9s}{"planted":>9s}  by hand'
 
