@@ -64,15 +64,10 @@ class Level:
     blocks: tuple = ()                              # for every unit at the top (block number, the block's own numbers of our units); at the top one pair, with None
     still: bool = False                             # has signs and no permutation
     families: list = field(default_factory=list)    # (number of a sign family, its unit for each of ours)
-    patterns: list = field(default_factory=list)    # sets of families that act together at some place
+    patterns: list = field(default_factory=lambda: [()])    # sets of families that act together at some place
 
     @property
     def n(self)->int: return self.outer*self.inner
-
-    def pattern(self, families:tuple)->int:
-        "Number of a pattern; a new one is added."
-        if families not in self.patterns: self.patterns.append(families)
-        return self.patterns.index(families)
 
 # %% ../nbs/04a_levels.ipynb #layout
 class Layout:
@@ -101,7 +96,9 @@ class Layout:
         for t, keys in self.of_tensor.items(): self.sort_out(t, keys)
         self.on = [[] for _ in self.levels]           # the keys that depend on a level
         for key in (*self.keys.values(), *(o for found in self.crossed.values() for *_, o in found if o)):
-            for p in key.pieces: self.on[p.level].append(key)
+            for p in key.pieces:
+                self.on[p.level].append(key)
+                if p.families not in self.levels[p.level].patterns: self.levels[p.level].patterns.append(p.families)
 
     def placed(self, o:Block|Family)->dict[tuple, Tensor]:
         "(tensor, axes) -> int64 [n, m]: where the units of a block or family sit, parameters only."
@@ -239,8 +236,9 @@ def followers(self:Layout, place:dict, n:int)->dict[tuple, list]: # (level, the 
     for k, index in place.items():
         unit = torch.full((self.key(k).size,), -1).index_put_((index,), torch.arange(n)[:, None].expand(index.shape))
         for i, p in enumerate(self.key(k).pieces):
-            for c, mine in enumerate(unit[p.index].T.tolist()):
-                if min(mine) >= 0 and len(set(mine)) == len(mine): found[p.level, tuple(mine)].append((k, i, c))
+            mine = unit[p.index]
+            for c in (mine >= 0).all(0).nonzero()[:, 0].tolist():
+                if len(set(carried := tuple(mine[:, c].tolist()))) == len(mine): found[p.level, carried].append((k, i, c))
     return found
 
 @patch

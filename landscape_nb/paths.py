@@ -15,7 +15,7 @@ from fastcore.basics import patch
 from tqdm import tqdm
 from .evaluate import Corrected, Evaluator
 from .group import State
-from .optimizers import rounded_products
+from .similarity import rounded_products
 from .store import Checkpoint, stream
 from .torus import Torus
 
