@@ -10,9 +10,9 @@ as rebasin knows no signs. `change` is the largest relative change of the logits
 (its running statistics are the same for all channels at initialisation, so that it does not matter what is done to them). Memory is the peak above the
 level before, as a multiple of the weights of both networks.
 """
-import argparse, json, os, signal, sys, time, traceback
+import json, os, signal, sys, time
 import torch
-from oracle import ROOT, first_line, own_python, peak_of, relative, run_child, sweep, version_in
+from oracle import answer, first_line, options, own_python, peak_of, relative, run_child, sweep, version_in
 
 NETS = 'resnet18 vgg11_bn densenet121 vit_b_16 resnet50 mobilenet_v2 regnet_y_400mf efficientnet_b0 swin_t'.split()
 METHODS = ('cd', 'bary', 'fw', 'best', 'rebasin')
@@ -87,24 +87,11 @@ def totals(rows):
     return out
 
 if __name__ == '__main__':
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('names', nargs='*', metavar='NET')
+    parser = options(__doc__, 300., 14., 'alignment.json', 2)
     parser.add_argument('--methods', nargs='+', choices=METHODS, default=list(METHODS))
     parser.add_argument('--repeat', type=int, default=3)
-    parser.add_argument('--jobs', type=int, default=1)
-    parser.add_argument('--limit-seconds', type=float, default=300., help='for one method on one pair, all repeats')
-    parser.add_argument('--limit-gib', type=float, default=14., help='memory of one process')
-    parser.add_argument('--resume', action='store_true', help='keep the rows of the JSON file that are there')
-    parser.add_argument('--retry', nargs='*', default=[], metavar='VERDICT', help='with --resume: but not those with these verdicts')
-    parser.add_argument('--list', action='store_true', help='print the names and stop')
-    parser.add_argument('--out', default=str(ROOT/'bench'/'results'/'alignment.json'))
-    parser.add_argument('--child', nargs=2, help=argparse.SUPPRESS)
     o = parser.parse_args()
-    if o.child:
-        try: row = measure(*o.child, o.limit_seconds, o.repeat)
-        except Exception as e: row = dict(verdict='error', why=first_line(e), traceback=traceback.format_exc(limit=-4).splitlines())
-        print('\n'+json.dumps(row), flush=True)
-        sys.exit()
+    if o.child: answer(measure, *o.child, o.limit_seconds, o.repeat)
     nets = o.names or NETS
     if o.list: print(*nets, sep='\n'); sys.exit()
     python = own_python('rebasin', *REBASIN) if 'rebasin' in o.methods else sys.executable

@@ -17,7 +17,7 @@ write the logits (their rows, moved round together, move the logits round). Toke
 Coverage is the share of the positions on channel axes that random permutations of all blocks move. It asks the action itself: a tensor that is
 0, 1, 2, ... along one axis is moved, and compared.
 """
-import ctypes, gc, json, os, re, subprocess, sys, tempfile, threading, time
+import argparse, ctypes, gc, json, os, re, subprocess, sys, tempfile, threading, time, traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import torch
@@ -301,6 +301,27 @@ def sweep(names, every, command, path, show, o, totals, **extra):
     with ThreadPoolExecutor(o.jobs) as pool: list(pool.map(one, todo))
     write()
     return [rows[n] for n in order if n in rows]
+
+def options(doc, seconds, gib, out, child, names='NET'):
+    "The arguments that every bench of one process per row takes."
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument('names', nargs='*', metavar=names)
+    parser.add_argument('--jobs', type=int, default=1)
+    parser.add_argument('--limit-seconds', type=float, default=seconds, help='for one row')
+    parser.add_argument('--limit-gib', type=float, default=gib, help='memory of one process')
+    parser.add_argument('--resume', action='store_true', help='keep the rows of the JSON file that are there')
+    parser.add_argument('--retry', nargs='*', default=[], metavar='VERDICT', help='with --resume: but not those with these verdicts')
+    parser.add_argument('--list', action='store_true', help='print the names and stop')
+    parser.add_argument('--out', default=out and str(ROOT/'bench'/'results'/out))
+    parser.add_argument('--child', nargs=child, help=argparse.SUPPRESS)
+    return parser
+
+def answer(measure, *args):
+    "What a child prints: its row, or why there is none."
+    try: row = measure(*args)
+    except Exception as e: row = dict(verdict='error', why=first_line(e), traceback=traceback.format_exc(limit=-4).splitlines())
+    print('\n'+json.dumps(row), flush=True)
+    sys.exit()
 
 # other packages
 

@@ -18,12 +18,12 @@ behind, and has them computed anew from data); 'wrong' (with the number of group
 (UnsupportedModelError); 'crash'; 'timeout'. Seconds are those of the search, after one of a small net. Coverage is that of bench/oracle.py, of what
 the tool permutes, right or not. The order of the group (decimal digits) says what coverage does not: units that only move together lower it.
 """
-import argparse, copy, json, math, os, signal, sys, time, traceback
+import copy, json, math, os, signal, sys, time, traceback
 from collections import defaultdict
 from pathlib import Path
 import torch
 from torch import nn
-from oracle import Oracle, ROOT, batch, first_line, ours, own_python, relative, run_child, structure_names, structure_net, sweep, torchvision_net, version_in
+from oracle import answer, batch, first_line, options, Oracle, ours, own_python, relative, run_child, structure_names, structure_net, sweep, torchvision_net, version_in
 
 NETS = '''alexnet vgg11_bn resnet18 resnext50_32x4d densenet121 googlenet squeezenet1_1 mobilenet_v2 mobilenet_v3_small mnasnet0_5 shufflenet_v2_x0_5
 efficientnet_b0 regnet_y_400mf convnext_tiny vit_b_32 swin_t'''.split()
@@ -182,23 +182,10 @@ def pivot(rows):
     for net in dict.fromkeys(n.rpartition('/')[0] for n in by): print(f'{net:28s}'+''.join(f'{cell(by.get(f"{net}/{t}")):40s}' for t in TOOLS))
 
 if __name__ == '__main__':
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('names', nargs='*', metavar='NET')
+    parser = options(__doc__, 120., 12., 'peers.json', 2)
     parser.add_argument('--tools', nargs='+', choices=TOOLS, default=list(TOOLS))
-    parser.add_argument('--jobs', type=int, default=1)
-    parser.add_argument('--limit-seconds', type=float, default=120., help='for the search of one tool in one network')
-    parser.add_argument('--limit-gib', type=float, default=12., help='memory of one process')
-    parser.add_argument('--resume', action='store_true', help='keep the rows of the JSON file that are there')
-    parser.add_argument('--retry', nargs='*', default=[], metavar='VERDICT', help='with --resume: but not those with these verdicts')
-    parser.add_argument('--list', action='store_true', help='print the names and stop')
-    parser.add_argument('--out', default=str(ROOT/'bench'/'results'/'peers.json'))
-    parser.add_argument('--child', nargs=2, help=argparse.SUPPRESS)
     o = parser.parse_args()
-    if o.child:
-        try: row = measure(*o.child, o.limit_seconds)
-        except Exception as e: row = dict(verdict='error', why=first_line(e), traceback=traceback.format_exc(limit=-4).splitlines())
-        print('\n'+json.dumps(row), flush=True)
-        sys.exit()
+    if o.child: answer(measure, *o.child, o.limit_seconds)
     nets = o.names or [*NETS, *structure_names()]
     if o.list: print(*nets, sep='\n'); sys.exit()
     pythons = {t: own_python(t, *r) if r else sys.executable for t, r in TOOLS.items() if t in o.tools}

@@ -12,10 +12,10 @@ and units; families; continuous dimensions; things frozen; coverage of the chann
 the smallest change of a planted error; and whether blocks and units are those counted by hand in EXPECTED.
 timm is no dependency: when it is not there, it is installed into an environment of its own in the cache.
 """
-import argparse, importlib.util, json, os, re, sys, time, traceback
+import importlib.util, json, os, re, sys, time, traceback
 import torch
 from torch import nn
-from oracle import Oracle, ROOT, first_line, ours, own_python, peak_of, run_child, sweep, timm_net, torchvision_net, version_in
+from oracle import answer, first_line, options, Oracle, ours, own_python, peak_of, ROOT, run_child, sweep, timm_net, torchvision_net, version_in
 
 TIMM = 'timm==1.0.31'
 TIMM_NETS = '''vit_tiny_patch16_224 deit_tiny_distilled_patch16_224 beit_base_patch16_224 swin_tiny_patch4_window7_224 convnextv2_atto tf_efficientnet_lite0
@@ -178,24 +178,11 @@ def totals(rows):
                 by_hand=sum('expected' in r for r in rows), by_hand_same=sum(r.get('as_expected', False) for r in rows))
 
 if __name__ == '__main__':
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('names', nargs='*')
+    parser = options(__doc__, 600., 18., None, None)
     parser.add_argument('--timm', action='store_true', help='the list of timm instead of torchvision')
-    parser.add_argument('--jobs', type=int, default=1)
-    parser.add_argument('--limit-seconds', type=float, default=600., help='for one network, all included')
-    parser.add_argument('--limit-gib', type=float, default=18., help='memory of one process')
     parser.add_argument('--planted', type=int, default=5, help='tensors that are put back, one at a time')
-    parser.add_argument('--resume', action='store_true', help='keep the rows of the JSON file that are there')
-    parser.add_argument('--retry', nargs='*', default=[], metavar='VERDICT', help='with --resume: but not those with these verdicts')
-    parser.add_argument('--list', action='store_true', help='print the names and stop')
-    parser.add_argument('--out')
-    parser.add_argument('--child', help=argparse.SUPPRESS)
     o = parser.parse_args()
-    if o.child:
-        try: row = measure(o.child, timm_net if o.timm else torchvision_net, o.planted)
-        except Exception as e: row = dict(verdict='error', why=first_line(e), traceback=traceback.format_exc(limit=-4).splitlines())
-        print(json.dumps(row), flush=True)
-        sys.exit()
+    if o.child: answer(measure, o.child, timm_net if o.timm else torchvision_net, o.planted)
     from torchvision import models
     every = TIMM_NETS if o.timm else models.list_models(module=models)
     names = o.names or every

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['State', 'ADDED', 'KINDS', 'NOT_SEARCHED', 'state_of', 'lift', 'Wire', 'Block', 'Family', 'along', 'as_axis',
-           'unit_rows', 'multiplier', 'rescale', 'permute', 'reorder_', 'Frozen', 'SymmetryError', 'Element',
-           'Symmetries', 'generic_state', 'leaves', 'relative_change']
+           'unit_rows', 'multiplier', 'reorder_', 'Frozen', 'SymmetryError', 'Element', 'Symmetries', 'generic_state',
+           'leaves', 'relative_change']
 
 # %% ../nbs/02a_group.ipynb #imports
 import copy, math, re
@@ -93,43 +93,11 @@ def unit_rows(x:Tensor, wire:Wire)->Tensor:
     x, axis = as_axis(x, wire, x.dim())
     return x.movedim(axis, 0)[wire.index.to(x.device)].flatten(1)
 
-# %% ../nbs/02a_group.ipynb #rescale
+# %% ../nbs/02a_group.ipynb #multiplier
 def multiplier(wire:Wire, factor:Tensor, size:int)->Tensor:
     "float64 [size]: what multiplies every position of an axis; where units share a position (a product of two of them) their factors multiply."
     m = torch.ones(size, dtype=torch.float64, device=factor.device)
     return m.scatter_reduce_(0, wire.index.reshape(-1).to(m.device), (factor.to(m) ** wire.exponent).repeat_interleave(wire.index.shape[1]), 'prod')
-
-def rescale(
-    state:State,        # of one network or stacked
-    family:Family,
-    factor:Tensor,      # [n] one factor per unit
-    shapes:dict         # name -> shape in one network
-)->State: # a new dict; tensors without a wire are shared with `state`
-    "Multiply every wire of `family` by `factor**exponent`."
-    out = dict(state)
-    for w in family.wires:
-        old, ndim = out[w.tensor], len(shapes[w.tensor])
-        x, axis = as_axis(old, w, ndim)
-        m = along(multiplier(w, factor, x.shape[axis]).to(x), axis, x.dim())
-        out[w.tensor] = ((x+w.eps)*m - w.eps if w.eps else x*m).view(old.shape)
-    return out
-
-# %% ../nbs/02a_group.ipynb #permute
-def permute(
-    state:State,        # of one network or stacked
-    block:Block,
-    perm:Tensor,        # int64 [n]: new unit k is old unit perm[k]
-    shapes:dict         # name -> shape in one network
-)->State: # a new dict; tensors without a wire are shared with `state`
-    "Reorder the units of `block` on every wire."
-    out = dict(state)
-    for w in block.wires:
-        old, ndim = out[w.tensor], len(shapes[w.tensor])
-        x, axis = as_axis(old, w, ndim)
-        source = torch.arange(x.shape[axis])
-        source[w.index] = w.index[perm]
-        out[w.tensor] = x.index_select(axis, source.to(x.device)).view(old.shape)
-    return out
 
 # %% ../nbs/02a_group.ipynb #reorder
 def reorder_(x:Tensor, axis:int, source:Tensor):
