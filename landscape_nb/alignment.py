@@ -30,7 +30,7 @@ def one_pass(m:Matching, order:Iterable[int], choice:Choice)->Choice:
 class Descent:
     "Coordinate descent on a compiled pair, with the similarities it has computed so far."
     def __init__(self, m:Matching, choice:Choice|None=None): # None: nothing is decided
-        self.m, self.choice, self.S, self.last = m, choice or Choice(m.layout), {}, {}
+        self.m, self.choice, self.S, self.last, self.settled = m, choice or Choice(m.layout), {}, {}, set()
         self.rounding = 1e-6 if m.like.dtype == torch.float32 else 1e-9
         self.near = [set() for _ in m.nests]
         for l, sides in enumerate(m.straight):
@@ -52,21 +52,30 @@ class Descent:
     def forward(self, order:Iterable[int]|None=None)->'Descent':
         "Decide nest after nest; what is undecided enters by its barycentre."
         for nest in range(len(self.m.nests)) if order is None else order:
-            S = {l: [t.clone() for t in s] for l, s in self.similarities(nest).items()}
-            for l in S: self.m.add_bent(l, S[l], self.choice)
+            S, bent = self.within(nest)
             self.choice.put(self.m.solve(nest, S))
+            self.settled = (self.settled | (set() if bent else {nest})) - self.near[nest]
         return self
+
+    def within(self, nest:int)->tuple[dict[int, list[Tensor]], bool]:
+        "Similarities of a nest where everything is as it is; is it coupled to itself?"
+        S = self.similarities(nest)
+        if not (bent := any(self.m.bent[l] for l in S)): return S, False
+        S = {l: [t.clone() for t in s] for l, s in S.items()}
+        for l in S: self.m.add_bent(l, S[l], self.choice)
+        return S, True
+
+    def gradient(self)->dict[int, list[Tensor]]:
+        "Similarities of all levels where everything is as it is."
+        return {l: s for nest in range(len(self.m.nests)) for l, s in self.within(nest)[0].items()}
 
     def value(self, nest:int, choice:Choice)->float: return sum(self.m.score(l, self.S[l], choice) for l in self.m.nests[nest]) + self.m.bent_value(nest, choice)
 
     def visit(self, nest:int)->bool:
         "Improve a nest; did it move?"
-        S, (top, *inside), moved = self.similarities(nest), self.m.nests[nest], False
-        bent = any(self.m.bent[l] for l in (top, *inside))
+        (top, *inside), moved, (S, bent) = self.m.nests[nest], False, self.within(nest)
         for alone in (None, *inside, *inside) if bent else (None,):
-            if bent:
-                S = {l: [t.clone() for t in self.S[l]] for l in self.m.nests[nest]}
-                for l in S: self.m.add_bent(l, S[l], self.choice)
+            if alone is not None: S, _ = self.within(nest)
             new = self.m.solve(nest, S, None if alone is None else self.choice.x[top])
             if alone is not None: new = {alone: new[alone]}
             if self.choice.same(new): continue
@@ -75,50 +84,54 @@ class Descent:
         return moved
 
     def run(self, order:Iterable[int]|None=None, max_sweeps:int=100)->float: # visits per nest
-        "Visit nests until none moves."
+        "Visit nests until none moves; what `forward` left at its best waits until a neighbour does."
         order = list(range(len(self.m.nests)) if order is None else order)
-        queue, visits = deque(order), 0
+        queue, visits = deque(j for j in order if j not in self.settled), 0
         while queue and visits < max_sweeps*len(order):
             nest, visits = queue.popleft(), visits+1
             if self.visit(nest): queue += [j for j in order if j in self.near[nest]-{nest} and j not in queue]
         return visits/max(1, len(order))
 
 # %% ../nbs/05_alignment.ipynb #frank-wolfe
-def decided(m:Matching, G:Sequence[list[Tensor]])->Choice:
-    "The best choice for given similarities of all levels."
-    choice = Choice(m.layout)
-    for nest, levels in enumerate(m.nests): choice.put(m.solve(nest, {l: G[l] for l in levels}))
-    return choice
+def decided(m:Matching, G:dict[int, list[Tensor]], patient:bool=False)->Choice:
+    "The best choice for given similarities of all levels; `patient`: a nest of low rank stays undecided while another is not."
+    choice, waiting = Choice(m.layout), []
+    for nest, levels in enumerate(m.nests):
+        S = {l: G[l] for l in levels}
+        if patient and m.crowded(nest, S): waiting.append(nest)
+        else: choice.put(m.solve(nest, S))
+    return decided(m, G) if waiting and len(waiting) == len(m.nests) else choice
 
 def frank_wolfe(
     m:Matching,
     gain:float=1e-3,             # ends when a step gains less than this part of the objective
-    least:int=3, most:int=30,    # steps
-    start:Choice|None=None       # half of the first mixture; None: the barycentre alone
-)->Choice:
-    "A choice from the mixture of permutations that maximises equation (1)."
-    levels = range(len(m.levels))
-    total = lambda S, choice: sum(m.score(l, S[l], choice) for l in levels)
-    linear = lambda choice: sum(m.score(l, m.linear(l), choice) for l in levels)
-    gradient = lambda choice: [m.similarity(l, choice) for l in levels]
-    P = Choice(m.layout)
-    G = gradient(P)
-    lp, value = linear(P), None
-    pp = total(G, P) - lp                            # <P, H P> with G = linear + H P
+    least:int=3, most:int=30     # steps
+)->Descent: # at the choice nearest to it
+    "The mixture of permutations that maximises equation (1)."
+    total = lambda S, choice: sum(m.score(l, s, choice) for l, s in S.items())
+    d = Descent(m)                                   # similarities at vertices: from one to the next few positions differ
+    G = {l: [t.clone() for t in s] for l, s in d.gradient().items()}
+    lp, value = m.linear_value(d.choice), None
+    pp = total(G, d.choice) - lp                     # <P, H P> with G = linear + H P
+    alpha = 0.
     for step in range(most):
-        V = start if step == 0 and start is not None else decided(m, G)
-        H = gradient(V)
-        lv = linear(V)
+        V, old = decided(m, G, patient=step == 0), d.choice
+        if alpha == 1 and old.same({l: (x, V.s[l]) for l, x in enumerate(V.x)}):       # a vertex, and the best at its own gradient
+            d.settled = {nest for nest, levels in enumerate(m.nests) if not any(m.bent[l] for l in levels)}
+            return d
+        d.choice = V
+        H, lv = d.gradient(), m.linear_value(V)
         pv, vv = total(G, V)-lv, total(H, V)-lv
         slope, bend = lv-lp + pv-pp, (pp-2*pv+vv)/2
-        alpha = .5 if V is start else 1. if bend >= 0 else min(1., -slope/(2*bend))
-        if slope <= 0 and V is not start: break
-        for g, h in zip(G, H):
-            for s, t in zip(g, h): s.lerp_(t, alpha)
+        if slope <= 0: return d
+        alpha = 1. if bend >= 0 else min(1., -slope/(2*bend))
+        for l in G:
+            for s, t in zip(G[l], H[l]): s.lerp_(t, alpha)
         lp, pp = (1-alpha)*lp + alpha*lv, (1-alpha)**2*pp + 2*alpha*(1-alpha)*pv + alpha**2*vv
-        old, value = value, lp+pp/2
-        if step+1 >= least and value-old < gain*abs(value): break
-    return decided(m, G)
+        before, value = value, lp+pp/2
+        if step+1 >= least and value-before < gain*abs(value): break
+    d.choice = decided(m, G)
+    return d
 
 # %% ../nbs/05_alignment.ipynb #activation
 WATCHED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -223,8 +236,8 @@ def barycentre(m:Matching, order:Iterable[int]|None)->tuple[Choice, float]:
     return polished(m, d)
 
 def mixture(m:Matching, order:Iterable[int]|None)->tuple[Choice, float]:
-    with rounded_products(): choice = frank_wolfe(m)
-    return polished(m, Descent(m, choice))
+    with rounded_products(): d = frank_wolfe(m)
+    return polished(m, d)
 
 METHODS = dict(         # (matching, order of the nests) -> choice, sweeps
     none=lambda m, order: (m.layout.identity(), 0),

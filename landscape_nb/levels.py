@@ -277,7 +277,7 @@ class Choice:
 
     def same(self, chosen:dict[int, tuple])->bool:
         "Is this what is chosen already?"
-        return all(torch.equal(x, self.x[l]) and (s is None or torch.equal(s, self.s[l])) for l, (x, s) in chosen.items())
+        return all(self.x[l] is not None and torch.equal(x, self.x[l]) and (s is None or torch.equal(s, self.s[l])) for l, (x, s) in chosen.items())
 
     def at(self, key:Key)->At:
         "Where the positions of `key` come from; remembered until a level on it moves."
