@@ -14,7 +14,7 @@ from landscape_nb.store import describe_machine
 from landscape_nb.study import plan
 
 ROOT = Path(__file__).resolve().parent.parent
-SIZES = dict(mlp=dict(seeds=4), lenet=dict(seeds=4), vgg16_bn=dict(seeds=3, width=.125), resnet18=dict(seeds=3, width=.125))   # 6 pairs where they cost little, else 3
+SIZES = dict(mlp=dict(seeds=4), lenet=dict(seeds=4), vgg16_bn=dict(seeds=3, width=.25), resnet18=dict(seeds=3, width=.125))   # 6 pairs where they cost little, else 3
 IMAGES = dict(mlp=10_000, lenet=2_000)                                                                                          # for the barriers; else 1,000
 
 def measure(arch, o):
@@ -50,9 +50,9 @@ if __name__ == '__main__':
     o = parser.parse_args()
     Path(o.out).mkdir(parents=True, exist_ok=True)
     path = ROOT/'bench'/'results'/'pairs.json'
-    old = {r['arch']: r for r in json.loads(path.read_text())['rows']} if path.exists() else {}
+    rows = {r['arch']: r for r in json.loads(path.read_text())['rows']} if path.exists() else {}
     for arch in o.archs:
         start = time.monotonic()
-        old[arch] = measure(arch, o)
+        rows[arch] = dict(measure(arch, o), machine=describe_machine())
         print(f'{arch}: {time.monotonic()-start:.0f} s\n', flush=True)
-        path.write_text(json.dumps(dict(machine=describe_machine(), rows=list(old.values())), indent=1)+'\n')
+        path.write_text(json.dumps(dict(rows=list(rows.values())), indent=1)+'\n')

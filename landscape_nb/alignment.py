@@ -274,11 +274,12 @@ def align(
         choice, sweeps = solvers[name](m, order)
         g = choice.element()
         if layout.left and method != 'none' and 'permute' in kinds: g = plain_descent(sym, a, g(first), layout.left) @ g
-        moved = g(first)
-        objective = inner(sym, a, moved)
+        objective = sum((a[k]*g.linear(k, first[k])).sum(dtype=torch.float64).item() for k in sorted(sym.parameters))     # of one moved tensor at a time
         tried[name] = max(objective, tried.get(name, -torch.inf))
-        if found is None or objective > found[0]: found = objective, moved, g if start is None else g @ start, name, sweeps
-    objective, state, element, name, sweeps = found
+        if found is None or objective > found[0]: found = objective, g, name, sweeps
+    objective, g, name, sweeps = found
+    del m                                            # the moved state takes the place of the pair
+    state, element = g(first), g if start is None else g @ start
     seconds = time.perf_counter() - began
     dist = torus.dist if torus else lambda s, t: sum((s[k]-t[k]).square().sum(dtype=torch.float64).item() for k in sym.parameters)**.5
     return Alignment(state, element, name, objective, inner(sym, a, b), dist(a, b), dist(a, state), seconds, sweeps, tried)

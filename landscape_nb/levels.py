@@ -9,6 +9,7 @@ __all__ = ['Piece', 'Key', 'merged', 'widened', 'Level', 'Layout', 'At', 'Choice
 import math
 from collections import defaultdict
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 import torch
 from torch import Tensor
@@ -17,12 +18,14 @@ from .group import Block, Element, Family, Symmetries, Wire
 from .relations import mix, stable_hash
 
 # %% ../nbs/04a_levels.ipynb #keys
-class Piece(NamedTuple):
+@dataclass(eq=False)
+class Piece:
     "The place of one level on a key: unit k sits at the positions index[k]."
     level: int
     index: Tensor      # int64 [n, m]
     families: tuple    # the sign families that act here, as numbers within the level
 
+    @cached_property
     def start(self)->int|None:
         "The first position, where all of them follow each other, unit by unit."
         flat = self.index.reshape(-1)
@@ -248,7 +251,7 @@ def split(self:Layout, k:tuple)->list[Piece]:
     for i, p in enumerate(self.keys[k].pieces):
         columns = defaultdict(list)
         for c in range(p.index.shape[1]): columns[tuple(self.acts.get((k, i, c), ()))].append(c)
-        out += [p._replace(index=p.index[:, cs], families=families) for families, cs in columns.items()]
+        out += [Piece(p.level, p.index[:, cs], families) for families, cs in columns.items()]
     return out
 
 # %% ../nbs/04a_levels.ipynb #choice

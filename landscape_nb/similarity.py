@@ -33,8 +33,7 @@ def table(x:Tensor, *keys:tuple)->Tensor:
 
 def rows(x:Tensor, p:Piece)->Tensor:
     "The positions of a piece along the first axis, [n, m, ...]; a view where they follow each other."
-    start = p.start()
-    return x[p.index.to(x.device)] if start is None else x.narrow(0, start, p.index.numel()).unflatten(0, p.index.shape)
+    return x[p.index.to(x.device)] if p.start is None else x.narrow(0, p.start, p.index.numel()).unflatten(0, p.index.shape)
 
 def seen_from(x:Tensor, p:Piece, own:Key, other:Key)->Tensor:
     "A parameter as [unit, position on the other key, the rest]."
@@ -290,7 +289,7 @@ def assign_many(
 )->tuple[Tensor, Tensor]: # int64 [k, n], and the matched sums [k]
     "The permutation that maximises the matched similarity, for each of k; SymmetryError where one is not finite."
     from scipy.optimize import linear_sum_assignment
-    if not all(math.isfinite(v.item()) for v in S.aminmax()): raise SymmetryError('similarity is not finite: a state holds NaN or infinity')
+    if not (math.isfinite(S.sum()) or bool(S.isfinite().all())): raise SymmetryError('similarity is not finite: a state holds NaN or infinity')
     best = torch.arange(S.shape[1]).expand(len(S), -1).clone() if still else S.argmax(2).cpu()
     clash = (best.sort(1).values.diff(dim=1) == 0).any(1).nonzero()[:, 0]
     for k, cost in zip(clash.tolist(), centred(S if len(clash) == len(S) else S[clash.to(S.device)]).cpu() if len(clash) else ()):
