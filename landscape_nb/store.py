@@ -6,7 +6,8 @@
 __all__ = ['canonical', 'digest', 'seed_of', 'stream', 'home', 'describe_machine', 'Result', 'Checkpoint', 'Store', 'sweep']
 
 # %% ../nbs/00_store.ipynb #imports
-import hashlib, importlib.metadata, json, os, platform, sys, time, warnings
+import hashlib, importlib.metadata, json, os, platform, sys, threading, time, warnings
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
@@ -15,6 +16,8 @@ from torch import Tensor
 from fastcore.basics import patch
 from safetensors.torch import load as st_load, save as st_save
 import landscape_nb
+try: import fcntl
+except ImportError: fcntl = None  # Windows: no locks between processes
 
 # %% ../nbs/00_store.ipynb #plain
 def _plain(o, where='the value'):
@@ -109,6 +112,12 @@ def _unpack(data):
     tensors = st_load(data)
     return {k: tensors[k] for k in json.loads(meta['names'])}, meta
 
+def _hash(tensors, *texts):
+    "sha256 of named tensors and texts"
+    h = hashlib.sha256(canonical(texts).encode())
+    for k, v in tensors.items(): h.update(k.encode()); h.update(v.detach().cpu().flatten().view(torch.uint8).numpy().data)
+    return h.hexdigest()
+
 # %% ../nbs/00_store.ipynb #result
 class Result(NamedTuple):
     "What is kept: named tensors (on the CPU, in the order given) and a JSON record"
@@ -121,7 +130,8 @@ class Checkpoint:
     def __init__(self,
         path:Path,        # the file; its folder is made when needed
         every:float=10.0, # seconds between two saves, as `due` counts them
-    ): self.path, self.every, self.last = Path(path), every, time.monotonic()
+        key:str='',       # whose it is: a checkpoint with another key is not loaded
+    ): self.path, self.every, self.key, self.last = Path(path), every, key, time.monotonic()
 
     def due(self) -> bool:
         "True when `every` seconds have passed since the last save, or since the start"
@@ -131,15 +141,20 @@ class Checkpoint:
 @patch
 def save(self:Checkpoint, tensors:dict[str, Tensor], record:dict) -> None:
     "Replace the checkpoint; after a kill at any moment the old one or the new one is there"
-    _replace(self.path, _pack(tensors, record=json.dumps(_plain(record))))
+    text = json.dumps(_plain(record))
+    _replace(self.path, _pack(tensors, record=text, key=self.key, sha256=_hash(tensors, self.key, text)))
     self.last = time.monotonic()
 
 @patch
 def load(self:Checkpoint) -> Result|None:
-    "What was saved last, or None; a damaged file is set aside and counts as none"
-    try: tensors, meta = _unpack(self.path.read_bytes()); return Result(tensors, json.loads(meta['record']))
+    "What was saved last, or None; a damaged or foreign file is set aside and counts as none"
+    try:
+        tensors, meta = _unpack(self.path.read_bytes())
+        if meta['key'] != self.key: raise ValueError(f'its key is {meta["key"]!r}, not {self.key!r}')
+        if meta['sha256'] != _hash(tensors, self.key, meta['record']): raise ValueError('it does not match its checksum')
+        return Result(tensors, json.loads(meta['record']))
     except FileNotFoundError: return None
-    except Exception as e: _set_aside(self.path, why=f'it is no whole checkpoint ({e})')
+    except Exception as e: _set_aside(self.path, why=f'it is no whole checkpoint of this computation ({e})')
 
 @patch
 def remove(self:Checkpoint) -> None:
@@ -169,7 +184,8 @@ def _read(self:Store, spec):
     except ValueError as e: return f'it is not JSON ({e})'
     if not isinstance(doc, dict) or doc.get('spec') != json.loads(canonical(spec)): return 'it belongs to another spec'
     if doc.get('sha256') != hashlib.sha256(data).hexdigest(): return 'it does not match its tensors'
-    return Result(_unpack(data)[0], doc['record'])
+    try: return Result(_unpack(data)[0], doc['record'])
+    except Exception as e: return f'it cannot be read ({type(e).__name__}: {e})'
 
 # %% ../nbs/00_store.ipynb #store-write
 @patch
@@ -183,6 +199,30 @@ def _write(self:Store, spec, tensors, record, seconds):
     _replace(path, json.dumps(doc, indent=1).encode())
     return Result(_unpack(data)[0], json.loads(json.dumps(doc['record'])))
 
+# %% ../nbs/00_store.ipynb #lock
+_held = set()
+
+@contextmanager
+def _locked(path:Path):
+    "Within, no other process or thread holds the same path; where the system has no locks, it holds nothing"
+    me = (path, threading.get_ident())
+    if fcntl is None or me in _held: yield; return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        f = open(path, 'a')
+        try: fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f'waiting for {path.stem}, which another process computes', file=sys.stderr, flush=True)
+            fcntl.flock(f, fcntl.LOCK_EX)
+        except OSError: f.close(); yield; return
+        try: mine = os.path.samestat(os.fstat(f.fileno()), os.stat(path))
+        except FileNotFoundError: mine = False
+        if mine: break
+        f.close()
+    _held.add(me)
+    try: yield
+    finally: _held.discard(me); path.unlink(missing_ok=True); f.close()
+
 # %% ../nbs/00_store.ipynb #remember
 @patch
 def has(self:Store, spec:dict) -> bool:
@@ -194,14 +234,16 @@ def remember(self:Store,
     spec:dict,                                         # JSON with a key 'kind': everything that the result depends on
     compute:Callable[[Checkpoint], tuple[dict, dict]], # called when there is no result yet: -> (tensors, record)
 ) -> Result: # floats of the record are exact, NaN included; tuples come back as lists
-    "The result of `spec`, read when it is there, else computed and written; an exception of `compute` leaves its checkpoint"
+    "The result of `spec`, read when it is there, else computed and written, once among all processes; an exception of `compute` leaves its checkpoint"
     path, found = self.path(spec), self._read(spec)
-    if isinstance(found, str): _set_aside(path, path.with_suffix('.safetensors'), why=found)
-    elif found: return found
-    cp, t0 = Checkpoint(path.with_suffix('.checkpoint'), self.checkpoint_every), time.time()
-    result = self._write(spec, *compute(cp), time.time() - t0)
-    cp.remove()
-    return result
+    if isinstance(found, Result): return found
+    with _locked(path.with_suffix('.lock')):
+        if isinstance(found := self._read(spec), Result): return found
+        if found: _set_aside(path, path.with_suffix('.safetensors'), why=found)
+        cp, t0 = Checkpoint(path.with_suffix('.checkpoint'), self.checkpoint_every, digest(spec)), time.time()
+        result = self._write(spec, *compute(cp), time.time() - t0)
+        cp.remove()
+        return result
 
 # %% ../nbs/00_store.ipynb #task
 def _task(i, fn, args, threads):
