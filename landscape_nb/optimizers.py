@@ -121,6 +121,11 @@ _ROWS = {
         rsgd=dict(epochs=16, lr=.1, hold=.5, warmup=1, gamma0=2e-2),
         adv=dict(epochs=18, lr=.05, hold=.4, warmup=1, random_epochs=25, random_lr=.1, random_hold=.6),
         wd=dict(epochs=20)),
+    ('quick', 'vgg16_bn'): dict(
+        sgd=dict(epochs=20, lr=.05, hold=.2, warmup=1),
+        rsgd=dict(epochs=20, lr=.05, hold=.5, warmup=1, gamma0=2e-2),
+        adv=dict(epochs=24, lr=.03, hold=.4, warmup=1, random_epochs=40, random_lr=.05, random_hold=.6),
+        wd=dict(epochs=24)),
     ('smoke', 'mlp'): dict(
         sgd=dict(epochs=40, batch=32, lr=.03, hold=.3),
         rsgd=dict(epochs=24, batch=32, lr=.03, hold=.6, gamma0=1e-3),
@@ -180,7 +185,7 @@ def recipe_for(
     _choice('preset', preset, PRESETS)
     _choice('class of minimizers', label, CLASSES)
     check_arch(arch); check_dataset(dataset, n_train)
-    row = _row(_ROWS[preset, _family(arch, dataset, width)], label)
+    row = _row(_ROWS.get((preset, arch)) or _ROWS[preset, _family(arch, dataset, width)], label)
     return Recipe(arch, dataset, label.split('-')[0], seed, n_train, width, label, **row)
 
 # %% ../nbs/07_optimizers.ipynb #starts
