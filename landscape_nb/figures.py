@@ -13,7 +13,9 @@ import matplotlib.pyplot as plt, numpy as np, pandas as pd
 from .intervals import PAIR, Interval, ends, mean_interval, pick
 
 # %% ../nbs/12a_figures.ipynb #palette
-PALETTE = {'sgd':'#0072B2', 'rsgd':'#009E73', 'adv':'#D55E00', 'sgd-long':'#56B4E9', 'sgd-init':'#E69F00', 'sgd-wd':'#CC79A7', 'untrained':'#999999'}
+PALETTE = {'sgd':'#0072B2', 'rsgd':'#009E73', 'adv':'#D55E00', 'sgd-long':'#56B4E9', 'sgd-init':'#E69F00', 'sgd-wd':'#CC79A7', 'untrained':'#999999',
+           'sam':'#332288', 'asam':'#6699CC', 'swa':'#882255', 'esgd':'#117733', 'adam':'#999933', 'lbs':'#AA4499',
+           'sgd-twice':'#88CCEE', 'sgd-both':'#DDCC77', 'rsgd-one':'#44AA99', 'adv-shuffled':'#CC6677'}
 VERDICT_COLOURS = {'holds':'#009E73', 'does not hold':'#D55E00', 'undecided':'#999999'}
 REMOVALS = ('none', 'norm', 'permutation', 'both')
 SIZE = (4.8, 3.2)     # inches, one panel

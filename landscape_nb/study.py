@@ -21,7 +21,7 @@ from .evaluate import Evaluator
 from .flatness import local_energy
 from .group import State, Symmetries, state_of
 from .models import check_arch, make_model
-from .optimizers import ALGORITHMS, CONTROLS, Minimum, Recipe, minimize, minimum_spec, recipe_for
+from .optimizers import ALGORITHMS, CONTROLS, LABELS, Minimum, Recipe, minimize, minimum_spec, recipe_for
 from .paths import REMOVALS, Path, barrier, fit_bend, removed
 from .store import Store, describe_machine, home, stream, sweep
 from .symmetries import find_symmetries
@@ -96,7 +96,7 @@ def _seeds(seeds, default:int)->tuple[int, ...]:
     if not chosen or min(chosen) < 0 or len(set(chosen)) < len(chosen): raise StudyError(f'seeds: wanted one or more different integers >= 0, got {seeds!r}')
     return tuple(chosen)
 
-def plan(arch='mlp', dataset='fashion_mnist', algorithms=ALGORITHMS, seeds=None, preset='auto', width=None, n_train=None,
+def plan(arch='mlp', dataset='fashion_mnist', algorithms=LABELS, seeds=None, preset='auto', width=None, n_train=None,
          device='auto', out='', jobs=0, scheduler='')->Study:
     "A checked study. None, 'auto', 0 jobs (all cores) and '' leave a choice to the preset and the machine; StudyError, ModelError or DataError say what exists."
     check_arch(arch)
@@ -182,7 +182,7 @@ def _minimum_row(study, label, seed):
     finite = all(bool(v.isfinite().all()) for v in m.state.values())
     there = study.projection(m.state) if finite else dict(dead=None, changed=None, moved_again=None)
     return dict(label=label, seed=seed, train_error=m.train.error, test_error=m.test.error, train_loss=m.train.loss, test_loss=m.test.loss,
-                seconds=m.seconds, **there, accepted=m.accepted)
+                seconds=m.seconds, **there, accepted=m.accepted, reason=m.reason)
 
 # %% ../nbs/11a_study.ipynb #run
 @patch
