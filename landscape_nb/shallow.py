@@ -122,22 +122,24 @@ def _cdf(y, k, q, gap):
 def local_energy_exact(
     stability,        # [..., p] Δ of every pattern, for weights of length one
     sigmas,           # [k] relative noise
-    size=1.           # [..., p] s of equation (8)
+    size=1.,          # [..., p] s of equation (8)
+    threshold=0.      # a stability below it is an error
 ):  # [..., k]
     "The local energy of one perceptron, equation (8)."
-    y, sigmas = np.asarray(stability, float)[..., None], np.asarray(sigmas, float)
+    y, sigmas = np.asarray(stability, float)[..., None] - threshold, np.asarray(sigmas, float)
     return (ndtr(-y/(sigmas*np.asarray(size)[..., None])) - (y < 0)).mean(-2)
 
 def typical_energy(
     alpha, kappa,     # [...]
-    sigmas            # [k]
+    sigmas,           # [k]
+    threshold=0.      # a stability below it is an error
 ):  # [..., k]
     "The local energy of a typical solution, equation (9)."
     o, k, q, gap = _spread(sigmas, *_solve(alpha, kappa)[1:])
-    end = np.clip(-k/o, -10, 10)                                  # above it, no pattern is lost
+    end = np.clip((threshold-k)/o, -10, 10)                       # above it, no pattern is lost
     xi, weight = bell(end, np.minimum(np.sqrt(gap)/o, 1.), -10, end)
-    lost = _cdf(-o[..., None]*xi, *(v[..., None] for v in (k, q, gap)))
-    return ((weight*lost).sum(-1) - _cdf(0*o, k, q, gap))[()]
+    lost = _cdf(threshold-o[..., None]*xi, *(v[..., None] for v in (k, q, gap)))
+    return ((weight*lost).sum(-1) - _cdf(threshold+0*o, k, q, gap))[()]
 
 # %% ../nbs/11_shallow.ipynb #cross
 def _fields(k1, k2, q1, q2, g1, g2, p, c1, n=32): # x1, x2, weights: [..., 128*n]; c1: where z1 matters most
