@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['Perceptron', 'patterns', 'unit', 'descend', 'fly', 'solutions', 'r_hat', 'memory', 'one_sphere', 'judge',
-           'perceptron_table', 'agreement', 'perceptron_rule', 'sgd']
+           'perceptron_table', 'agreement', 'plot_geodesic', 'perceptron_rule', 'sgd']
 
 # %% ../nbs/11d_perceptrons.ipynb #imports
 import itertools, math
+import numpy as np
 import torch
 from torch import Tensor, nn
 from .evaluate import Evaluator
@@ -72,18 +73,19 @@ def fly(
     a, b = w @ x.mT, v @ x.mT
     left = torch.full(w.shape[:2], length, dtype=w.dtype)
     while True:
-        d = a*a + b*b - kappa**2
-        root = d.clamp_min(0).sqrt()
-        g = torch.where(b < 0, (root-b)/(a-kappa).clamp_min(1e-14), (a+kappa)/(root+b))
-        g, wall = torch.where(d < 0, -math.inf, g).max(-1)
+        room, far, ahead = a-kappa, a+kappa, b < 0
+        root = (room*far).addcmul_(b, b).sqrt_()             # nan: no meeting
+        g = torch.where(ahead, root-b, far).div_(torch.where(ahead, room.clamp_min_(1e-14), root.add_(b)))
+        g, wall = g.nan_to_num_(-math.inf).max(-1)
         phi = 2*torch.atan2(torch.ones_like(g), g)
         hit, phi = (phi < left)[..., None], torch.minimum(phi, left)[..., None]
         left = left - phi[..., 0]
         c, s = phi.cos(), phi.sin()
-        (w, v), (a, b) = ((o*c + u*s, u*c - o*s) for o, u in ((w, v), (a, b)))
+        (w, v), (a, b) = ((torch.addcmul(o*c, u, s), torch.addcmul(u*c, o, -s)) for o, u in ((w, v), (a, b)))
         if not hit.any(): return unit(w), v
         k = hit*2*b.gather(-1, wall[..., None])/(square[i, wall][..., None]-kappa**2)
-        v, b = v - k*(x[i, wall]-kappa*w), b - k*(gram[i, wall]-kappa*a)
+        v = v - k*(x[i, wall]-kappa*w)
+        b.addcmul_(k, a, value=kappa).addcmul_(k, gram[i, wall], value=-1)
 
 def solutions(
     x:Tensor, kappa:float,
@@ -145,7 +147,7 @@ def _watch(x, ws, T, threshold, ts, sigmas, deltas, generator): # x [p, n], ws [
 def perceptron_table(
     alpha:float, kappa:float,    # load, margin of the solutions
     n:int=500,                   # weights
-    seeds=range(10),             # sets of patterns
+    seeds=range(8),              # sets of patterns
     threshold:float|None=None,   # what is an error; None: a stability below kappa
     ts=(.1, .2, .3, .4, .5),     # on the geodesic
     sigmas=(.2, .5, 1.),         # relative noise
@@ -172,6 +174,22 @@ def agreement(
     by = frame.groupby(['alpha', 'kappa', 'threshold', 'quantity', 'at']).agg(measured=('measured', 'mean'), se=('measured', 'sem'), theory=('theory', 'first'))
     gap = by.measured - by.theory
     return by.assign(z=(gap/by.se).where(gap != 0, 0.)).reset_index()
+
+# %% ../nbs/11d_perceptrons.ipynb #plot-geodesic
+def plot_geodesic(
+    frame,              # from `perceptron_table`, one load and margin
+    ax=None
+):  # ax
+    "Error along the geodesic: formula, and the mean over sets of patterns with two standard errors."
+    import matplotlib.pyplot as plt
+    ax = plt.subplots(figsize=(4.5, 2.4), layout='constrained')[1] if ax is None else ax
+    alpha, kappa, tau = (frame[k].iloc[0] for k in ('alpha', 'kappa', 'threshold'))
+    ts, rows = np.linspace(0, 1, 41), agreement(frame[frame.quantity == 'geodesic'])
+    ax.plot(ts, geodesic_violation(alpha, kappa, ts, tau), lw=1, label='formula')
+    ax.errorbar(rows['at'], rows.measured, 2*rows.se, fmt='o', ms=3, capsize=2, label='measured')
+    ax.set(xlabel='t', ylabel=f'share of stabilities below {tau:g}', title=f'{alpha:g} patterns per weight, margin {kappa:g}')
+    ax.legend(frameon=False)
+    return ax
 
 # %% ../nbs/11d_perceptrons.ipynb #rule
 def perceptron_rule(
