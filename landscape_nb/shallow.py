@@ -147,7 +147,7 @@ def _fields(k1, k2, q1, q2, g1, g2, p, c1, n=32): # x1, x2, weights: [..., 128*n
     y, more = bell(0*p, 1+0*p, n=n)
     rho = np.minimum(p/np.sqrt(q1*q2), 1)[..., None, None]
     z2 = (rho*z[..., :, None] + np.sqrt(1-rho**2)*y[..., None, :]).reshape(*p.shape, -1)
-    return _field(k1, q1, g1, np.repeat(z, n, -1)), _field(k2, q2, g2, z2), (weight[..., :, None]*more[..., None, :]).reshape(*p.shape, -1)
+    return _field(k1, q1, g1, np.repeat(z, y.shape[-1], -1)), _field(k2, q2, g2, z2), (weight[..., :, None]*more[..., None, :]).reshape(*p.shape, -1)
 
 def cross_overlap(
     alpha, kappa, other  # [...] load, the two margins
@@ -168,8 +168,8 @@ def _below(x1, x2, a, b, d): # [..., n], the rest [...]: the probability that a 
     "The inner integral of equation (11)."
     a, b, d = (o[..., None] for o in (a, b, d))
     x1, x2, a, b = np.where(a < b, x2, x1), np.where(a < b, x1, x2), np.maximum(a, b), np.minimum(a, b)
-    far = np.where(x2 > 0, 80/(abs(x2)+np.sqrt(x2**2+80)), abs(x2)+np.sqrt(x2**2+80))
-    lo, reach = np.maximum(-10-x2, 0), np.divide(d, b, out=np.full_like(d, np.inf), where=b > 0)
+    far = np.where(x2 > 0, 80/(abs(x2)+np.sqrt(x2**2+80)), 9-x2)                # where the density of v has fallen by e^40
+    lo, reach = np.maximum(-9-x2, 0), np.divide(d, b, out=np.full_like(d, np.inf), where=b > 0)
     half = np.maximum(np.minimum(far, reach)-lo, 0)/2
     v = lo[..., None] + half[..., None]*(RULE[32][0]+1)
     rest = np.maximum(d[..., None]-b[..., None]*v, 0)/a[..., None]
@@ -187,10 +187,10 @@ def geodesic_violation(
     rows = [_violation(*row, np.asarray(ts, float), other is None) for row in zip(*(o.ravel() for o in arrays))]
     return np.reshape(rows, arrays[0].shape + np.shape(ts))[()]
 
-def _violation(alpha, kappa, k2, tau, ts, same):
+def _violation(alpha, kappa, other, tau, ts, same):
     "Equation (11) for one pair."
-    (*_, k1, q1, g1), (*_, k2, q2, g2) = ([o+0*ts for o in _solve(alpha, k)] for k in (kappa, k2))
-    p = q1 if same else cross_overlap(alpha, kappa, k2[..., :1].sum())+0*ts
+    (*_, k1, q1, g1), (*_, k2, q2, g2) = ([o+0*ts for o in _solve(alpha, k)] for k in (kappa, other))
+    p = q1 if same else cross_overlap(alpha, kappa, other)+0*ts
     theta = 2*np.arcsin(np.sqrt((g1 if same else 1-p)/2))
     a, b = np.sin((1-ts)*theta)/np.sin(theta), np.sin(ts*theta)/np.sin(theta)
     centre = tau/((a+b)*np.sqrt(q1))
