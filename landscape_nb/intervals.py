@@ -21,7 +21,8 @@ COLUMNS = dict(
     paths=[*PAIR, 'removal', 't', 'error', 'loss'],
     barriers=[*PAIR, 'removal', 'value', 'lo', 'hi', 't_max'],           # lo, hi: over training images
     bends=[*PAIR, 'removal', 'steps', 'worst', 'endpoint'],
-    bend_paths=[*PAIR, 'removal', 'steps', 't', 'error'])
+    bend_paths=[*PAIR, 'removal', 'steps', 't', 'error'],
+    perceptrons=['label', 'seed', 'quantity', 'at', 'measured', 'theory'])  # seed: a set of patterns
 
 # %% ../nbs/11b_intervals.ipynb #check_frames
 def check_frames(

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['MAIN', 'CONTROLS', 'Claim', 'contrast', 'reference_sigma', 'Measure', 'measures', 'ordering_claims', 'removal_claims',
-           'null_claims', 'bend_claims', 'rank_correlation', 'correlation_claims', 'all_claims', 'why_undecided',
-           'judge', 'confound', 'claims_table', 'claims_markdown', 'networks_markdown', 'solvers_markdown',
-           'write_atomic', 'csv_bytes', 'read_table', 'figure_bytes', 'save_report']
+           'null_claims', 'bend_claims', 'rank_correlation', 'correlation_claims', 'theory_claims', 'all_claims',
+           'why_undecided', 'judge', 'confound', 'claims_table', 'claims_markdown', 'networks_markdown',
+           'solvers_markdown', 'write_atomic', 'csv_bytes', 'read_table', 'figure_bytes', 'save_report']
 
 # %% ../nbs/12_report.ipynb #imports
 import io, json, math, os
@@ -157,6 +157,18 @@ def correlation_claims(
             Claim('barrier-distance', 'paper', 'the further apart two minima, the higher the barrier between them',
                   f'rank correlation of b (both removed) with d ({matching} matching) over pairs of {", ".join(b)}', ('barriers', 'distances'), b, distance, ranks=True)]
 
+# %% ../nbs/12_report.ipynb #theory_claims
+def theory_claims(
+    limit:float=.1  # largest distance, a share of the barrier
+    )->list:
+    "Simulation of the geodesic between random solutions of a perceptron, beside the formula."
+    def off(fs):
+        rows = fs['perceptrons']
+        by = rows[rows.quantity=='geodesic'].groupby('at')[['measured', 'theory']].mean().astype(float)
+        return float(((by.measured - by.theory)**2).mean()**.5/by.theory.max()) if len(by) else math.nan
+    return [Claim('theory-geodesic', 'paper', 'the error between random solutions of a perceptron follows the replica formula',
+                  'rms over t of error − formula, as a share of the highest', ('perceptrons',), ('perceptron',), off, limit, '<')]
+
 # %% ../nbs/12_report.ipynb #all_claims
 def all_claims(
     frames:dict,
@@ -168,7 +180,7 @@ def all_claims(
     by = measures(sigma, matching)
     claims = ordering_claims(by['flatness']) + correlation_claims(frames, sigma, matching)[:1] + ordering_claims(by['distance'])
     claims += ordering_claims(by['barrier']) + removal_claims(by['barrier']) + correlation_claims(frames, sigma, matching)[1:]
-    claims += bend_claims(frames['bends'], bend_limit) + null_claims(by['distance'])
+    claims += bend_claims(frames['bends'], bend_limit) + theory_claims() + null_claims(by['distance'])
     return sorted(claims, key=lambda c: ('paper', 'null', 'control').index(c.group))
 
 # %% ../nbs/12_report.ipynb #why_undecided
