@@ -14,7 +14,7 @@ def test_reference_values(found, published): assert abs(found()-published) < 1e-
 
 def test_every_formula_takes_arrays():
     alpha, kappa, at = np.array([[.5], [1.]]), np.array([-.6, -.3, -.2]), np.array([.1, .9])
-    assert gardner_capacity(kappa).shape == (2,)
+    assert gardner_capacity(kappa).shape == (3,)
     for f in (typical_overlap, typical_angle, replicon):
         assert f(alpha, kappa).shape == (2, 3) and np.shape(f(1., 0.)) == ()
         assert np.allclose(f(alpha, kappa), [[f(a, k) for k in kappa] for a in alpha[:, 0]])
@@ -93,12 +93,12 @@ def test_billiard_runs_backwards(kappa):
     assert (back-w).abs().max() < 1e-6
 
 def test_table_of_small_perceptrons():
-    frame = perceptron_table(2., -1., n=100, seeds=range(8), warm=4)
+    frame = perceptron_table(2., -1., n=100, seeds=range(8), chains=2, warm=4)
     points = agreement(frame)
     assert set(frame.seed) == set(range(8)) and set(frame.label) == {'perceptron'} and len(points) == 11
     assert points.z.abs().max() < 8 and (abs(points.measured-points.theory) < .1).all()
-    one = perceptron_table(2., -1., n=100, seeds=[3, 5], warm=4)
-    assert one.equals(perceptron_table(2., -1., n=100, seeds=[3, 5], warm=4)) and set(one.seed) == {3, 5}
+    one = perceptron_table(2., -1., n=100, seeds=[3, 5], chains=2, warm=3)
+    assert one.equals(perceptron_table(2., -1., n=100, seeds=[3, 5], chains=2, warm=3)) and set(one.seed) == {3, 5}
 
 @pytest.mark.parametrize('found', [perceptrons.perceptron_rule, perceptrons.sgd, lambda *a: perceptrons.sgd(*a, replicas=3)])
 def test_algorithms_solve(found):
