@@ -102,7 +102,7 @@ def as_in(state:State, x:Tensor)->Tensor:
     return x.to(next(v.dtype for v in state.values() if v.is_floating_point())) if x.is_floating_point() else x
 
 # %% ../nbs/06_evaluate.ipynb #doubt
-ROWS, SAFETY = 32, 8       # images on which rounding is measured, what multiplies it
+ROWS, SAFETY = 16, 8       # images on which rounding is measured, what multiplies it
 
 def verdict(
     z:Tensor, y:Tensor,  # [n, classes], [n]
@@ -123,57 +123,66 @@ class Job:
     "One state on its way through the data."
     def __init__(self, ev:'Evaluator', state:State, products:Products|None, scale:float):
         self.ev, self.state, self.scale, self.wrong, self.loss = ev, {k: v.to(ev.device) for k, v in state.items()}, scale, [], 0.
-        self.twin, self.chunk = ev.lean(self.state)
-        self.looks = []                                         # lean states, roughest first, each with its ρ
+        self.dtype = next(v.dtype for v in state.values() if v.is_floating_point())
+        self.twin, self.looks, self.c, self.z = ev.lean(self.state)[0], [], None, []      # looks: lean states, roughest first, each with its ρ
         if self.twin is None: return
         lean = self.twin.state(self.state)
-        if ev.precision == 'screened': self.looks.append([{k: v.bfloat16() if v.is_floating_point() else v for k, v in lean.items()}, None])
-        self.looks.append([lean, None])
-        self.products = products if products and not self.looks[1:] else None
-        self.c = self.products.coefficients(lean[f'{self.twin.first}.weight']) if self.products else None
+        rough = lambda v: v.bfloat16() if v.is_floating_point() else v
+        if products and ev.precision == 'exact': self.c = products.coefficients(lean[f'{self.twin.first}.weight'])
+        self.looks = [[{k: rough(v) for k, v in lean.items()}, None]]*(ev.precision == 'screened') + [[lean, None]]
 
-    def look(self, s:State, x:Tensor, i=None, uses:int=1)->Tensor:
-        "Logits of images by the twin, in chunks."
+    def look(self, k:int, x:Tensor, made:Sequence[Tensor]|None=None)->Tensor:
+        "Logits of a chunk by the twin; `made`: products of the first layer."
+        s = self.looks[k][0]
         self.twin.load(s)
-        found, x = [], as_in(s, x)
-        for j, part in enumerate(x.split(self.chunk)):
-            made = self.products.at((i, j), part, uses) if i is not None and self.c is not None else None
-            found.append(self.twin(part, None if made is None else combined(made, self.c, s.get(f'{self.twin.first}.bias'))))
-        self.twin.load(None)
-        return torch.cat(found).to(self.ev.dtype_of(self.state)) if len(found) > 1 else found[0].to(self.ev.dtype_of(self.state))
+        return self.twin(as_in(s, x), None if made is None else combined(made, self.c, s.get(f'{self.twin.first}.bias'))).to(self.dtype)
 
-    def batch(self, i:int, x:Tensor, y:Tensor, uses:int):
-        "Count the errors of batch `i`; `uses`: how many states see it now."
-        x, z, at = as_in(self.state, x), None, torch.arange(len(y), device=y.device)
+    def see(self, x:Tensor, made:Sequence[Tensor]|None):
+        "The first look at a chunk."
+        if self.looks: self.z.append(self.look(0, x, made))
+
+    def decide(self, x:Tensor, y:Tensor):
+        "The errors of a batch whose chunks were seen."
+        x, z, at = as_in(self.state, x), torch.cat(self.z) if self.z else None, torch.arange(len(y), device=y.device)
         wrong = torch.zeros(len(y), dtype=torch.bool, device=y.device)
         for k, look in enumerate(self.looks):
-            o = self.look(look[0], x if k == 0 else x[at], i if k == 0 else None, uses)
-            if look[1] is None: look[1] = slack(o[:ROWS], self.ev.forward(self.state, (x if k == 0 else x[at])[:ROWS]))
-            z = o if z is None else z.index_copy(0, at, o)
+            o = z if k == 0 else self.look(k, x[at])
+            if look[1] is None: look[1] = slack(o[:ROWS], self.ev.forward(self.state, x[at[:ROWS]]))
+            if k: z = z.index_copy(0, at, o)
             wrong[at], doubt = verdict(o, y[at], look[1])
             at = at[doubt]
             if not len(at): break
         if len(at):
             z = self.ev.forward(self.state, x)
             wrong = self.ev.misses(z, y)
+        self.z = []
         self.wrong.append(wrong)
         self.loss += nn.functional.cross_entropy(z.double()*self.scale, y, reduction='sum').item()
 
 # %% ../nbs/06_evaluate.ipynb #sweep
-CHUNK = 2**22         # bytes of the largest activation of a chunk of images
-
-@patch
-def dtype_of(self:Evaluator, state:State): return next(v.dtype for v in state.values() if v.is_floating_point())
+CHUNK = 2**21, 2**24       # bytes of the largest activation of a chunk; where there are convolutions, which reorder their weights every time
 
 @patch
 def lean(self:Evaluator, state:State)->tuple: # twin or None, images in a chunk
     "The twin of the network, found once."
     if not self.found:
-        x = next(self.parts())[0][:4]
-        twin, largest = find_twin(self.net, state, x)
-        fits = max(8, CHUNK//max(1, largest)) if self.device.type == 'cpu' else self.batch_size
-        self.found = twin, min(self.batch_size, fits)
+        twin, largest = find_twin(self.net, state, next(self.parts())[0][:4])
+        fits = max(8, CHUNK[any(v.dim() > 2 for v in state.values())]//max(1, largest))
+        self.found = twin, min(self.batch_size, fits) if twin and self.device.type == 'cpu' else self.batch_size
     return self.found
+
+@patch
+@torch.no_grad()
+def sweep(self:Evaluator, jobs:Sequence[Job], products:Products|None):
+    "One pass over the data."
+    chunk = self.lean(jobs[0].state)[1]
+    uses = sum(job.c is not None for job in jobs)
+    for i, (x, y) in enumerate(self.parts()):
+        for j, part in enumerate(x.chunk(-(-len(x)//chunk))):
+            made = products.at((i, j), as_in(jobs[0].state, part), uses) if uses else None
+            for job in jobs: job.see(part, made if job.c is not None else None)
+        for job in jobs: job.decide(x, y)
+    if jobs[0].twin: jobs[0].twin.load(None)
 
 @patch
 @torch.no_grad()
@@ -183,15 +192,13 @@ def judged(self:Evaluator,
     logit_scale:float=1.
 )->Iterator[tuple[Tensor, float]]: # bool [n] wrong, on the evaluator's device; loss
     "What each state gets wrong."
-    states, n, products = iter(states), len(self.y), None
-    if frame and (twin := self.lean(frame[0])[0]) and twin.first:
-        products = Products(twin, [{k: v.to(self.device) for k, v in s.items()} for s in frame], self.memory//2)
-    while first := [*islice(states, 1)]:
-        room = 1 if self.tensors else max(1, self.memory//2//sum(v.numel()*v.element_size() for v in first[0].values()))
-        jobs = [Job(self, s, products, logit_scale) for s in (*first, *islice(states, room-1))]
-        for i, (x, y) in enumerate(self.parts()):
-            for job in jobs: job.batch(i, x, y, len(jobs))
-        yield from ((torch.cat(j.wrong), j.loss/n) for j in jobs)
+    states, products = iter(states), None
+    if frame and (twin := self.lean(frame[0])[0]) and twin.first: products = Products(twin, [{k: v.to(self.device) for k, v in s.items()} for s in frame], self.memory//2)
+    while first := next(states, None):
+        room = self.memory//2//sum(v.numel()*v.element_size() for v in first.values()) if products or not self.tensors else 1
+        jobs = [Job(self, s, products, logit_scale) for s in (first, *islice(states, max(0, room-1)))]
+        self.sweep(jobs, products)
+        yield from ((torch.cat(j.wrong), j.loss/len(self.y)) for j in jobs)
 
 @patch
 def scores(self:Evaluator, states:Iterable[State], frame:Sequence[State]=(), logit_scale:float=1.)->Iterator[Score]:

@@ -147,7 +147,7 @@ def near(z:Tensor, y:Tensor)->bool:
 
 def holds(twin:Twin, state:State, x:Tensor, z:Tensor)->bool: # float64 all; z: logits
     "Does the twin give `z`, in part and in whole, with its first layer given or not, and keep `x`?"
-    kept, s, half = x.clone(), twin.state(state), max(1, len(x)//2)
+    kept, x, s, half = x, x.clone(), twin.state(state), max(1, len(x)//2)
     try:
         twin.load(s)
         found = [twin(x), torch.cat([twin(x[:half]), twin(x[half:])])]
@@ -209,9 +209,9 @@ class Products:
         if self.inverse is None or w.dtype != self.rows.dtype: return None
         c, left = torch.zeros_like(self.scale), w
         for _ in range(2):                                               # the second corrects what rounding left
-            dots = torch.linalg.vecdot(self.rows, left[:, None])
-            c = c + (self.inverse @ dots.double()[..., None])[..., 0]
-            left = w - (c.to(w)[..., None]*self.rows).sum(1)
+            dots = (self.rows @ left[..., None]).double()
+            c = c + (self.inverse @ dots)[..., 0]
+            left = torch.baddbmm(w[:, None], c.to(w)[:, None], self.rows, alpha=-1)[:, 0]
         size = c.abs().amax(-1)*self.rows.abs().amax((-1, -2))
         if not bool((left.abs().amax(-1) <= 32*torch.finfo(w.dtype).eps*size).all()): return None
         return list((c/torch.where(self.scale > 0, self.scale, 1.)).to(w).unbind(-1))
