@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from fastcore.basics import patch
 from .group import State
-from .lean import PLAIN, Products, combined, empty, find_twin, hooked
+from .lean import PLAIN, Products, empty, find_twin, hooked
 
 # %% ../nbs/06_evaluate.ipynb #score
 class Score(NamedTuple):
@@ -124,18 +124,18 @@ class Job:
     def __init__(self, ev:'Evaluator', state:State, products:Products|None, scale:float):
         self.ev, self.state, self.scale, self.wrong, self.loss = ev, {k: v.to(ev.device) for k, v in state.items()}, scale, [], 0.
         self.dtype = next(v.dtype for v in state.values() if v.is_floating_point())
-        self.twin, self.looks, self.c, self.z = ev.lean(self.state)[0], [], None, []      # looks: lean states, roughest first, each with its ρ
+        self.twin, self.looks, self.mix, self.z = ev.lean(self.state)[0], [], None, []      # looks: lean states, roughest first, each with its ρ
         if self.twin is None: return
         lean = self.twin.state(self.state)
         rough = lambda v: v.bfloat16() if v.is_floating_point() else v
-        if products and ev.precision == 'exact': self.c = products.coefficients(lean[f'{self.twin.first}.weight'])
+        if products and ev.precision == 'exact': self.mix = products.mixture(*(lean.get(f'{self.twin.first}.{k}') for k in ('weight', 'bias')))
         self.looks = [[{k: rough(v) for k, v in lean.items()}, None]]*(ev.precision == 'screened') + [[lean, None]]
 
     def look(self, k:int, x:Tensor, made:Sequence[Tensor]|None=None)->Tensor:
-        "Logits of a chunk by the twin; `made`: products of the first layer."
+        "Logits of a chunk by the twin; `made`: what the first layers of the frame give."
         s = self.looks[k][0]
         self.twin.load(s)
-        return self.twin(as_in(s, x), None if made is None else combined(made, self.c, s.get(f'{self.twin.first}.bias'))).to(self.dtype)
+        return self.twin(as_in(s, x), None if made is None else self.mix.of(made)).to(self.dtype)
 
     def see(self, x:Tensor, made:Sequence[Tensor]|None):
         "The first look at a chunk."
@@ -176,11 +176,11 @@ def lean(self:Evaluator, state:State)->tuple: # twin or None, images in a chunk
 def sweep(self:Evaluator, jobs:Sequence[Job], products:Products|None):
     "One pass over the data."
     chunk = self.lean(jobs[0].state)[1]
-    uses = sum(job.c is not None for job in jobs)
+    uses = sum(job.mix is not None for job in jobs)
     for i, (x, y) in enumerate(self.parts()):
         for j, part in enumerate(x.chunk(-(-len(x)//chunk))):
             made = products.at((i, j), as_in(jobs[0].state, part), uses) if uses else None
-            for job in jobs: job.see(part, made if job.c is not None else None)
+            for job in jobs: job.see(part, made if job.mix else None)
         for job in jobs: job.decide(x, y)
     if jobs[0].twin: jobs[0].twin.load(None)
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PLAIN', 'CHANGES', 'Call', 'hooked', 'watch', 'running', 'foldable', 'folded', 'Stop', 'First', 'empty', 'Twin',
-           'near', 'holds', 'entrance', 'find_twin', 'Products', 'combined']
+           'near', 'holds', 'entrance', 'find_twin', 'Mixture', 'Products']
 
 # %% ../nbs/05b_lean.ipynb #imports
 import copy
@@ -83,9 +83,7 @@ class First(nn.Module):
         self.weight, self.bias, self.given, self.seen = m.weight, m.bias, None, None
     def forward(self, x:Tensor)->Tensor:
         if self.seen is not None: self.seen.append(x); raise Stop
-        if self.given is not None: return self.given
-        y = nn.functional.linear(x, self.weight)
-        return y if self.bias is None else y.add_(self.bias)
+        return nn.functional.linear(x, self.weight, self.bias) if self.given is None else self.given
 
 def empty(m:nn.Module)->nn.Module:
     "A copy of a module in evaluation mode without its numbers; tied tensors stay tied."
@@ -188,51 +186,65 @@ def find_twin(
     return None, largest
 
 # %% ../nbs/05b_lean.ipynb #products
+class Mixture(NamedTuple):
+    "A first layer in terms of those of a frame."
+    c: tuple              # r numbers, or r tensors [units]
+    bias: Tensor|None     # what is left of the bias; None: nothing
+
+    def of(self, products:Sequence[Tensor])->Tensor: # [images, units] each
+        "Equation (2), biases in it, for a chunk of images."
+        p, *rest = products
+        if not rest: y = p.clone() if self.c == (1.,) else p*self.c[0]
+        elif isinstance(self.c[0], float) and abs(sum(self.c)-1) < 1e-6 and len(rest) == 1: y = torch.lerp(p, rest[0], self.c[1])
+        elif isinstance(self.c[0], float):
+            y = torch.add(p*self.c[0] if self.c[0] != 1 else p, rest[0], alpha=self.c[1])
+            for o, c in zip(rest[1:], self.c[2:]): y.add_(o, alpha=c)
+        else:
+            y = p*self.c[0]
+            for o, c in zip(rest, self.c[1:]): y.addcmul_(o, c)
+        return y if self.bias is None else y.add_(self.bias)
+
 class Products:
-    "Products of the images with the first weights of a few states, and what other states are in terms of them."
+    "What the first layers of a few states give for the images, and what other states are in terms of them."
     def __init__(self,
         twin:Twin, frame:Sequence[State],   # states of the network
         budget:int                          # bytes that may be held
     ):
         self.twin, self.budget, self.held = twin, budget, {}
-        self.weights = [twin.state(s)[f'{twin.first}.weight'] for s in frame]
+        lean = [twin.state(s) for s in frame]
+        self.weights, self.biases = ([s.get(f'{twin.first}.{k}') for s in lean] for k in ('weight', 'bias'))
         rows = torch.stack(self.weights, 1).double()                   # [units, r, inputs]
         self.scale = rows.square().sum(-1).sqrt()
-        unit = rows/torch.where(self.scale > 0, self.scale, 1.)[..., None]
+        self.scale = torch.where(self.scale > 0, self.scale, 1.)
+        unit = rows/self.scale[..., None]
         self.inverse = torch.linalg.pinv(unit @ unit.mT, rtol=1e-13, hermitian=True) if bool(unit.isfinite().all()) else None
-        self.rows, self.size = unit.to(self.weights[0]), rows.shape[1]*len(rows)*self.weights[0].element_size()    # size: bytes for one image
+        self.largest, self.rows = unit.abs().amax((-1, -2)), unit.to(self.weights[0])
+        self.size = rows.shape[1]*len(rows)*self.weights[0].element_size()    # bytes for one image
 
-    def coefficients(self, w:Tensor)->list[Tensor]|int|None: # w: the first weight of a state of the twin; r tensors [units]
-        "c and d of equation (2), or which weight of the frame it is; None where (2) does not hold to rounding."
-        for i, v in enumerate(self.weights):
-            if torch.equal(v, w): return i
+    def mixture(self, w:Tensor, b:Tensor|None)->Mixture|None: # weight and bias of the first layer of a state of the twin
+        "c and d of equation (2); None where it does not hold to rounding."
+        for i, (v, a) in enumerate(zip(self.weights, self.biases)):
+            if torch.equal(v, w) and (b is None or torch.equal(a, b)): return Mixture(tuple(float(i == j) for j in range(len(self.weights))), None)
         if self.inverse is None or w.dtype != self.rows.dtype: return None
-        c, left = torch.zeros_like(self.scale), w
-        for _ in range(2):                                               # the second corrects what rounding left
-            dots = (self.rows @ left[..., None]).double()
-            c = c + (self.inverse @ dots)[..., 0]
+        c, left, eps = torch.zeros_like(self.scale), w, 16*torch.finfo(w.dtype).eps
+        for _ in range(2):                                               # again for what rounding left
+            c = c + (self.inverse @ (self.rows @ left[..., None]).double())[..., 0]
             left = torch.baddbmm(w[:, None], c.to(w)[:, None], self.rows, alpha=-1)[:, 0]
-        size = c.abs().amax(-1)*self.rows.abs().amax((-1, -2))
-        if not bool((left.abs().amax(-1) <= 32*torch.finfo(w.dtype).eps*size).all()): return None
-        return list((c/torch.where(self.scale > 0, self.scale, 1.)).to(w).unbind(-1))
+            if bool((left.abs().amax(-1) <= eps*c.abs().amax(-1)*self.largest).all()): break
+        else: return None
+        c = c/self.scale
+        if b is not None:
+            parts = torch.stack(self.biases, 1)*c
+            b = None if bool(((b-parts.sum(1)).abs() <= eps*parts.abs().amax(1)).all()) else (b-parts.sum(1)).to(w)
+        same = bool((c.amax(0)-c.amin(0) <= eps*c.abs().amax(0)).all())
+        return Mixture(tuple(c.mean(0).tolist()) if same else c.to(w).unbind(-1), b)
 
-    def at(self, key, x:Tensor, uses:int)->list[Tensor]|None: # [images, units] for every weight
-        "The products with images `x`, held as long as there is room; None where computing them does not pay."
+    def at(self, key, x:Tensor, uses:int)->list[Tensor]|None: # [images, units] for every state of the frame
+        "What the first layers give for images `x`, held as long as there is room; None where computing it does not pay."
         if key in self.held: return self.held[key]
         room = self.size*len(x) <= self.budget
         if not room and uses <= len(self.weights): return None
         h = self.twin.entry(x)
-        made = [nn.functional.linear(h, w) for w in self.weights]
+        made = [nn.functional.linear(h, w, b) for w, b in zip(self.weights, self.biases)]
         if room: self.held[key] = made; self.budget -= self.size*len(x)
         return made
-
-def combined(
-    products:Sequence[Tensor], # [images, units]
-    c:Sequence[Tensor]|int,
-    bias:Tensor|None
-)->Tensor:
-    "What the first layer gives, by equation (2)."
-    if isinstance(c, int): return products[c].clone() if bias is None else products[c]+bias
-    y = products[0]*c[0] if bias is None else torch.addcmul(bias, products[0], c[0])
-    for p, o in zip(products[1:], c[1:]): y.addcmul_(p, o)
-    return y

@@ -66,7 +66,8 @@ def test_a_path_that_is_no_combination():
     ev, (a, b) = Evaluator(make('mlp'), images(), 150), states('mlp')
     bent = lambda t: {k: v*torch.exp(t*torch.sin(30*v)) for k, v in a.items()}
     frame = Products(ev.lean(a)[0], [bent(0.), bent(1.)], 2**20)
-    assert frame.coefficients(bent(.5)['fc1.weight']) is None and frame.coefficients(bent(1.)['fc1.weight']) == 1
+    mix = lambda s: frame.mixture(s['fc1.weight'], s['fc1.bias'])
+    assert mix(bent(.5)) is None and mix(bent(1.)).c == (0, 1)
     ts = [0, .2, .4, .6, .8, 1]
     assert ev.along(bent, ts).error.tolist() == [as_it_is(ev, bent(t)).double().mean().item() for t in ts]
 
