@@ -1,0 +1,193 @@
+"The evaluator against the network itself: the same errors, sample for sample, whatever the way they were found."
+from functools import cache
+import pytest, torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+from landscape_nb.evaluate import CHUNK, STATISTICS, Corrected, Evaluator, pack, slack, unpack, verdict
+from landscape_nb.group import generic_state, state_of
+from landscape_nb.lean import Products, find_twin
+from landscape_nb.models import make_model
+from landscape_nb.paths import Path
+from landscape_nb.store import stream
+from landscape_nb.symmetries import find_symmetries
+from landscape_nb.torus import Torus
+
+WIDTH = dict(mlp=.2, lenet=1., vgg16_bn=.0625, resnet18=.0625, densenet121=.125)
+
+def images(n=400, size=8):
+    gen = stream('test_evaluate')
+    return torch.randn(n, 1, size, size, generator=gen), torch.randint(10, (n,), generator=gen)
+
+def make(arch): return make_model(arch, size=8, width=WIDTH[arch], seed=0)
+
+@cache
+def states(arch, dtype=torch.float32):
+    net = make(arch)
+    return [{k: v.to(dtype) if v.is_floating_point() else v for k, v in generic_state(state_of(net), dict(net.named_parameters()), stream('states', arch, i)).items()} for i in range(2)]
+
+def as_it_is(ev, state): return ev.misses(ev.logits(state)).cpu()
+
+# the same errors
+
+@pytest.mark.parametrize('precision', ['exact', 'screened'])
+@pytest.mark.parametrize('arch', WIDTH)
+def test_errors_are_those_of_the_network(arch, precision):
+    ev, (a, b) = Evaluator(make(arch), images(), 150, precision=precision), states(arch)
+    path = Path((a, b))
+    for t in (0, .2, .5, 1): assert torch.equal(ev.wrong(path(t)), as_it_is(ev, path(t)))
+    z = ev.logits(a)
+    if precision == 'exact': assert abs(ev(a).loss - nn.functional.cross_entropy(z.double(), ev.y).item()) < 1e-5*z.abs().max()
+    assert ev.found[0] and ('fold' in ev.found[0].changes) == bool(ev.norms)
+
+@pytest.mark.parametrize('arch, round_, statistics', [*[('mlp', r, s) for r in (False, True) for s in STATISTICS], ('resnet18', True, 'exact'), ('resnet18', False, 'repair')])
+def test_a_path_is_a_loop(arch, round_, statistics):
+    ev, points = Evaluator(make(arch), images(), 150), [*states(arch), {k: (v+w)/2 for (k, v), w in zip(states(arch)[0].items(), states(arch)[1].values())}]
+    T = Torus(find_symmetries(make(arch), ev.x[:2])) if round_ else None
+    path = Path([T.project(p) for p in points] if T else points, T)
+    ts = torch.linspace(0, 1, 15 if arch == 'mlp' else 5).tolist()
+    seen = Corrected(ev, path, statistics)
+    bits = unpack(ev.bits_along(path, ts, statistics), len(ev.y))
+    assert torch.equal(bits, torch.stack([as_it_is(ev, seen(t)) for t in ts]))
+    assert torch.equal(ev.along(path, ts, statistics).error, bits.double().mean(1))
+
+def test_a_first_layer_is_computed_once_on_every_leg(monkeypatch):
+    calls = []
+    at = Products.at
+    monkeypatch.setattr(Products, 'at', lambda self, *args: calls.append(len(self.weights)) or at(self, *args))
+    ev, (a, b) = Evaluator(make('mlp'), images(), 150), states('mlp')
+    T = Torus(find_symmetries(make('mlp'), ev.x[:2]))
+    p, q = T.project(a), T.project(b)
+    for path in (Path((a, b)), Path((p, q), T), Path((p, T.geodesic(p, q, .4), q), T), lambda t: {k: (1-t)*v + t*b[k] for k, v in a.items()}):
+        calls.clear()
+        ev.along(path, torch.linspace(0, 1, 12).tolist())
+        assert len(calls) == 3*getattr(path, 'legs', 1)     # one for each batch of each leg
+
+def test_a_path_that_is_no_combination():
+    ev, (a, b) = Evaluator(make('mlp'), images(), 150), states('mlp')
+    bent = lambda t: {k: v*torch.exp(t*torch.sin(30*v)) for k, v in a.items()}
+    frame = Products(ev.lean(a)[0], [bent(0.), bent(1.)], 2**20)
+    mix = lambda s: frame.mixture(s['fc1.weight'], s['fc1.bias'])
+    assert mix(bent(.5)) is None and mix(bent(1.)).c == (0, 1)
+    ts = [0, .2, .4, .6, .8, 1]
+    assert ev.along(bent, ts).error.tolist() == [as_it_is(ev, bent(t)).double().mean().item() for t in ts]
+
+def planted_ties(n=300):
+    "A linear network whose margins are all about as large as rounding."
+    net = nn.Sequential(nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 3))
+    gen = stream('ties')
+    s = {k: torch.randn(v.shape, generator=gen) for k, v in state_of(net).items()}
+    s['2.weight'] = s['2.weight'][:1] + 1e-7*torch.randn(3, 16, generator=gen)
+    s['2.bias'] = s['2.bias'][:1] + 1e-7*torch.randn(3, generator=gen)
+    return net, s, (torch.randn(n, 64, generator=gen), torch.randint(3, (n,), generator=gen))
+
+@pytest.mark.parametrize('precision', ['exact', 'screened'])
+def test_ties_are_decided_by_the_network(precision):
+    net, s, data = planted_ties()
+    ev = Evaluator(net, data, 100, precision=precision)
+    asked, forward = [], ev.forward
+    ev.forward = lambda state, x: asked.append(len(x)) or forward(state, x)
+    assert torch.equal(ev.wrong(s), as_it_is(ev, s)) and asked.count(100) >= 3
+
+def test_without_the_recheck_ties_go_wrong(monkeypatch):
+    net, s, data = planted_ties(3000)
+    ev = Evaluator(net, data, 100, precision='screened')
+    monkeypatch.setattr('landscape_nb.evaluate.slack', lambda *args: -1.)
+    assert not torch.equal(ev.wrong(s), as_it_is(ev, s))
+
+def test_slack_covers_the_rounding_of_images_it_has_not_seen():
+    for arch in ('mlp', 'resnet18'):
+        ev, (a, _) = Evaluator(make(arch), images(), 400), states(arch)
+        twin, z = ev.lean(a)[0], ev.logits(a)
+        for rough in (a, {k: v.bfloat16() if v.is_floating_point() else v for k, v in a.items()}):
+            twin.load(twin.state(rough))
+            o = twin(ev.x.to(next(iter(rough.values())).dtype)).float()
+            twin.load(None)
+            assert ((o-z).abs().amax(1) <= slack(o[:16], z[:16])*z.abs().amax(1)).all()
+
+def test_not_finite_is_wrong():
+    ev, (a, _) = Evaluator(make('resnet18'), images(), 150), states('resnet18')
+    assert ev({**a, 'fc.bias': a['fc.bias']*torch.nan}).error == 1 and ev({**a, 'fc.bias': a['fc.bias']+torch.inf}).error == 1
+
+# networks without a twin, or with part of one
+
+class Reads(nn.Module):
+    "Reads between a layer and its normalisation, and the input of an activation after it."
+    def __init__(self): super().__init__(); self.a, self.n, self.r, self.b = nn.Linear(64, 64), nn.BatchNorm1d(64), nn.ReLU(), nn.Linear(64, 10)
+    def forward(self, x): h = self.a(x.flatten(1)); g = self.n(h); return self.b(self.r(g) + g + h)
+
+class Shared(nn.Module):
+    def __init__(self): super().__init__(); self.a, self.n, self.b = nn.Linear(64, 64), nn.BatchNorm1d(64), nn.Linear(64, 10)
+    def forward(self, x): return self.b(self.n(self.a(self.n(self.a(x.flatten(1))).relu())))
+
+class First(nn.Module):
+    "Works in place on what it is given, images included."
+    def __init__(self): super().__init__(); self.r, self.b = nn.ReLU(), nn.Linear(64, 10)
+    def forward(self, x): return self.b(self.r(x).flatten(1))
+
+class Noisy(nn.Module):
+    def __init__(self): super().__init__(); self.b = nn.Linear(64, 10)
+    def forward(self, x): return self.b(x.flatten(1)) + torch.rand(len(x), 10).to(x)
+
+MIXES = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64, track_running_stats=False), nn.Linear(64, 10))
+
+@pytest.mark.parametrize('net, changes', [(Reads(), ()), (Shared(), ('inplace',)), (First(), ()), (MIXES, None)], ids=lambda o: type(o).__name__)
+def test_what_is_not_sure_is_left_alone(net, changes):
+    s = generic_state(state_of(net), dict(net.named_parameters()), stream('odd'))
+    ev = Evaluator(net, images(), 150)
+    kept = ev.x.clone()
+    assert torch.equal(ev.wrong(s), as_it_is(ev, s)) and torch.equal(ev.x, kept)
+    assert (ev.found[0] and ev.found[0].changes) == changes
+
+def test_a_random_network_has_no_twin(): assert find_twin(Noisy().eval(), state_of(Noisy()), images()[0][:4])[0] is None
+
+def test_tied_weights():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+    net[3].weight = net[1].weight
+    ev, s = Evaluator(net, images(), 150), state_of(net)
+    assert torch.equal(ev.wrong(s), as_it_is(ev, s)) and ev.found[0].first is None
+
+# data that is no tensor
+
+def test_batches_from_anywhere():
+    x, y = images()
+    (a, b), whole = states('resnet18'), Evaluator(make('resnet18'), (x, y), 70)
+    batches = [(x[i:i+70], y[i:i+70]) for i in range(0, 400, 70)]
+    for data in (DataLoader(TensorDataset(x, y), 70), batches, iter(batches)):
+        ev = Evaluator(make('resnet18'), data)
+        assert all(torch.equal(ev.wrong(s), whole.wrong(s)) for s in (a, b)) and not ev.tensors
+        assert ev.along(Path((a, b)), [0, .5, 1]).error.tolist() == whole.along(Path((a, b)), [0, .5, 1]).error.tolist()
+    assert ev.x.shape == x.shape and ev.tensors
+
+def test_states_share_a_pass_where_images_come_from_elsewhere():
+    passes = []
+    class Slow:
+        def __iter__(self): passes.append(1); yield from [(images()[0], images()[1])]
+    ev, (a, b) = Evaluator(make('mlp'), Slow()), states('mlp')
+    ev(a); passes.clear()
+    ev.along(Path((a, b)), torch.linspace(0, 1, 11).tolist())
+    assert len(passes) == 1
+    small = Evaluator(make('mlp'), Slow(), memory=8*sum(v.numel() for v in a.values())*4)
+    small(a); passes.clear()
+    assert torch.equal(small.along(Path((a, b)), torch.linspace(0, 1, 11).tolist()).error, ev.along(Path((a, b)), torch.linspace(0, 1, 11).tolist()).error)
+    assert 3 <= len(passes) <= 5
+
+@pytest.mark.parametrize('data', [[], [(torch.zeros(3, 64),)], [(torch.zeros(64), 3)], (torch.zeros(3, 64), torch.zeros(2))])
+def test_other_data_is_refused(data):
+    with pytest.raises(ValueError, match='data: wanted'): Evaluator(make('mlp'), data)
+
+def test_another_order_is_refused():
+    gen = stream('order')
+    ev = Evaluator(make('mlp'), DataLoader(TensorDataset(*images()), 70, shuffle=True, generator=gen))
+    with pytest.raises(ValueError, match='order'): ev(states('mlp')[0])
+
+def test_bits():
+    for n in (1, 7, 8, 9, 400):
+        w = torch.rand(3, n, generator=stream('bits', n)) < .3
+        assert torch.equal(unpack(pack(w), n), w) and pack(w).shape == (3, (n+7)//8)
+
+def test_a_verdict_is_the_sign_of_a_margin():
+    z, y = torch.randn(500, 4, generator=stream('verdict')), torch.randint(4, (500,), generator=stream('labels'))
+    wrong, doubt = verdict(z, y, 1e-6)
+    assert torch.equal(wrong, z.argmax(1) != y) and not doubt.any() and verdict(z, y, 10.)[1].all()
+    one = torch.zeros(5, 1)
+    assert not verdict(one, torch.zeros(5, dtype=torch.long), 0.)[0].any()
