@@ -15,7 +15,7 @@ from landscape_nb.study import plan
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZES = dict(mlp=dict(seeds=4), lenet=dict(seeds=4), vgg16_bn=dict(seeds=3, width=.25), resnet18=dict(seeds=3, width=.125))   # 6 pairs where they cost little, else 3
-IMAGES = dict(mlp=10_000, lenet=2_000)                                                                                          # for the barriers; else 1,000
+IMAGES = dict(mlp=10_000, lenet=2_000, vgg16_bn=500)                                                                                          # for the barriers; else 1,000
 
 def measure(arch, o):
     size = SIZES.get(arch, dict(seeds=3))
