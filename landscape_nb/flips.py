@@ -8,7 +8,7 @@ __all__ = ['differing', 'FlipPath', 'random_order', 'layer_order', 'Stage', 'Fli
            'greedy_order', 'FlipBend', 'fit_flip_bend']
 
 # %% ../nbs/10a_flips.ipynb #imports
-import copy, math
+import copy, math, warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 import torch
@@ -19,6 +19,8 @@ from .binary import Cube
 from .evaluate import Evaluator
 from .group import State
 from .optimizers import rate
+
+warnings.filterwarnings('ignore', message='Sparse CSR tensor support')   # the products used here are checked against dense ones below
 
 # %% ../nbs/10a_flips.ipynb #FlipPath
 def _vector(state:State, names:Sequence[str])->Tensor: return torch.cat([state[k].flatten() for k in names])
@@ -187,6 +189,7 @@ class FlipBarrier:
     spread: float                        # standard deviation over orders at the top; 0 for one order
     ts: Tensor = field(repr=False)       # [k]
     errors: Tensor = field(repr=False)   # [orders, k]
+    losses: Tensor = field(repr=False)   # [orders, k]
 
 def flip_barrier(
     ev:Evaluator,
@@ -194,15 +197,16 @@ def flip_barrier(
     ts:Sequence[float]                        # from 0 to 1, sorted
 )->FlipBarrier:
     "How far the error rises when the weights of one state become those of another."
-    wrong = torch.stack([torch.stack([ev.wrong(path(t)) for t in ts]) for path in paths])      # [orders, k, images]
-    errors = wrong.double().mean(2)
+    read = lambda z: (ev.misses(z).cpu(), F.cross_entropy(z.double(), ev.y).cpu())
+    wrong, losses = (torch.stack(v).unflatten(0, (len(paths), len(ts))) for v in zip(*(read(ev.logits(path(t))) for path in paths for t in ts)))
+    errors = wrong.double().mean(2)                                                            # [orders, k], of wrong [orders, k, images]
     mean, end = errors.mean(0), 0 if errors[0, 0] >= errors[0, -1] else -1
     top = int(mean.argmax())
     d = wrong[:, top].double().mean(0) - wrong[0, end].double()
     half = 1.96*d.std().item()/len(d)**.5
     over = lambda e: (e.max(-1).values - e[..., [0, -1]].max(-1).values)
     return FlipBarrier(over(mean).item(), over(mean).item()-half, over(mean).item()+half, float(ts[top]), over(errors).max().item(),
-                       errors[:, top].std().item() if len(paths) > 1 else 0., torch.tensor(ts, dtype=torch.float64), errors)
+                       errors[:, top].std().item() if len(paths) > 1 else 0., torch.tensor(ts, dtype=torch.float64), errors, losses)
 
 # %% ../nbs/10a_flips.ipynb #greedy_order
 def straight_through(ev:Evaluator)->nn.Module:
@@ -235,14 +239,15 @@ def greedy_order(
 # %% ../nbs/10a_flips.ipynb #fit_flip_bend
 @dataclass(frozen=True)
 class FlipBend:
-    "A binary network between two others."
+    "A binary network between two others, and how it was found."
     state: State = field(repr=False)
-    history: tuple = field(repr=False)   # (step, mean loss since the last entry)
+    history: tuple = field(repr=False)   # (steps, mean loss since the last entry, state) at every read
 
 def fit_flip_bend(
     ev:Evaluator, a:State, b:State,
     steps:int=800, batch:int=128,
     lr:float=2e-3,                       # of Adam on the latents
+    reads:int=4,                         # entries of the history
     generator:torch.Generator|None=None  # on the CPU
 )->FlipBend:
     "The middle of two Hamming geodesics, trained to keep the loss on both low."
@@ -259,12 +264,11 @@ def fit_flip_bend(
         w.grad.zero_()
         i = torch.randint(len(ev.y), (min(batch, len(ev.y)),), generator=generator).to(ev.device)
         for end in (u, v):
-            t = 1 - torch.rand((), generator=generator).item()**2/1
-            mine = rand() < t
+            mine = rand() < torch.rand((), generator=generator).item()
             x = torch.where(mine, signs(), end).requires_grad_()
             loss = F.cross_entropy(functional_call(net, as_state(x), (ev.x[i],)), ev.y[i])
             loss.backward()
             w.grad.add_(x.grad*mine); total += loss.item()
         opt.step(); w.clamp_(-1, 1)
-        if step % 100 == 99: history.append((step+1, total/200)); total = 0.
-    return FlipBend(as_state(signs()), tuple(history))
+        if (step+1)*reads//steps > step*reads//steps: history.append((step+1, total*reads/steps/2, as_state(signs()))); total = 0.
+    return FlipBend(history[-1][2], tuple(history))
