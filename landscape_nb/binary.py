@@ -250,12 +250,12 @@ _ROWS = {
     ('quick', 'binary_mlp'): dict(
         sgd=dict(epochs=40, batch=64, lr=2e-3),
         rsgd=dict(epochs=40, batch=64, lr=2e-3),
-        adv=dict(epochs=40, batch=64, lr=2e-3, random_epochs=200, random_lr=3e-3, random_hold=0.),
+        adv=dict(epochs=80, batch=64, lr=2e-3, random_epochs=200, random_lr=3e-3, random_hold=0.),
         wd=.1),
     ('quick', 'binary_lenet'): dict(
         sgd=dict(epochs=60, batch=64, lr=2e-3),
         rsgd=dict(epochs=60, batch=64, lr=2e-3),
-        adv=dict(epochs=60, batch=64, lr=2e-3, random_epochs=200, random_lr=3e-3, random_hold=0.),
+        adv=dict(epochs=80, batch=64, lr=2e-3, random_epochs=200, random_lr=3e-3, random_hold=0.),
         wd=.1),
     ('smoke', 'binary_mlp'): dict(
         sgd=dict(epochs=30, batch=32, lr=3e-3),
