@@ -251,22 +251,22 @@ _ROWS = {
         sgd=dict(epochs=40, batch=64, lr=2e-3),
         rsgd=dict(epochs=40, batch=64, lr=2e-3),
         adv=dict(epochs=80, batch=64, lr=2e-3, random_epochs=200, random_lr=3e-3, random_hold=0.),
-        wd=.1),
+        wd=1.),
     ('quick', 'binary_lenet'): dict(
         sgd=dict(epochs=60, batch=64, lr=2e-3),
         rsgd=dict(epochs=60, batch=64, lr=2e-3),
         adv=dict(epochs=80, batch=64, lr=2e-3, random_epochs=200, random_lr=3e-3, random_hold=0.),
-        wd=.1),
+        wd=1.),
     ('smoke', 'binary_mlp'): dict(
         sgd=dict(epochs=30, batch=32, lr=3e-3),
         rsgd=dict(epochs=30, batch=32, lr=3e-3),
         adv=dict(epochs=30, batch=32, lr=3e-3, random_epochs=40, random_lr=5e-3, random_hold=0.),
-        wd=.1),
+        wd=1.),
     ('smoke', 'binary_lenet'): dict(
         sgd=dict(epochs=40, batch=32, lr=3e-3),
         rsgd=dict(epochs=40, batch=32, lr=3e-3),
         adv=dict(epochs=40, batch=32, lr=3e-3, random_epochs=40, random_lr=5e-3, random_hold=0.),
-        wd=.1)}
+        wd=1.)}
 _ROWS |= {('paper', net): {k: row if k == 'wd' else {**row, **{e: 2*row[e] for e in ('epochs', 'random_epochs') if e in row}} for k, row in rows.items()}
           for (preset, net), rows in _ROWS.items() if preset == 'quick'}
 
