@@ -117,7 +117,7 @@ class Latents:
     def __init__(self, nets:list[nn.Module], init:float, generators:list[torch.Generator]):
         signs = torch.stack([torch.cat([p.detach().flatten() for p in net.parameters()]) for net in nets])
         size = torch.stack([torch.rand(signs.shape[1], generator=g).to(signs.device) for g in generators])
-        self.nets, self.w, self.b, self.g = nets, signs*size*init, signs, torch.zeros_like(signs)
+        self.nets, self.w, self.b, self.g, self.one = nets, signs*size*init, signs, torch.zeros_like(signs), torch.ones_like(signs)
         for net, b, g in zip(nets, self.b, self.g):
             ps = list(net.parameters()); sizes = [p.numel() for p in ps]
             for p, v, d in zip(ps, b.split(sizes), g.split(sizes)): p.data, p.grad = v.view_as(p), d.view_as(p)
@@ -125,7 +125,7 @@ class Latents:
     def settle(self):
         "Cut the latents at ±1 and set the weights to their signs."
         self.w.clamp_(-1, 1)
-        self.b.copy_(torch.where(self.w >= 0, 1., -1.))
+        torch.copysign(self.one, self.w, out=self.b)
 
     def pull(self, gamma:float):
         "Move the latents of every replica towards their mean by the share `gamma` of the way."
@@ -250,12 +250,12 @@ _ROWS = {
     ('quick', 'binary_mlp'): dict(
         sgd=dict(epochs=40, batch=64, lr=2e-3),
         rsgd=dict(epochs=40, batch=64, lr=2e-3),
-        adv=dict(epochs=80, batch=64, lr=2e-3, random_epochs=200, random_lr=3e-3, random_hold=0.),
+        adv=dict(epochs=60, batch=64, lr=2e-3, random_epochs=200, random_lr=3e-3, random_hold=0.),
         wd=1.),
     ('quick', 'binary_lenet'): dict(
         sgd=dict(epochs=60, batch=64, lr=2e-3),
         rsgd=dict(epochs=60, batch=64, lr=2e-3),
-        adv=dict(epochs=80, batch=64, lr=2e-3, random_epochs=200, random_lr=3e-3, random_hold=0.),
+        adv=dict(epochs=60, batch=64, lr=2e-3, random_epochs=200, random_lr=3e-3, random_hold=0.),
         wd=1.),
     ('smoke', 'binary_mlp'): dict(
         sgd=dict(epochs=30, batch=32, lr=3e-3),

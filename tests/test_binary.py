@@ -108,3 +108,17 @@ def test_every_algorithm_ends_at_signs_and_is_stored(algorithm, tmp_path):
     assert all(bool((v.abs() == 1).all()) and torch.equal(v, again.state[k]) for k, v in m.state.items()) and m.train == again.train
     assert (m.random_error is not None) == (algorithm == 'adv') and len(m.log) == (6 if algorithm == 'adv' else 4)
     assert minimize_binary(BinaryRecipe('binary_lenet', 'digits', algorithm, 1, 200, width=.3, epochs=4, batch=50, lr=3e-3, random_epochs=2), Store(tmp_path)).train.loss != m.train.loss
+
+def test_the_study_runs_as_one_command(tmp_path):
+    "Every claim has a verdict or a reason, and what was passed stands in the results."
+    import csv, json, os, subprocess, sys
+    from pathlib import Path
+    passed = dict(arch='binary_mlp', dataset='digits', preset='smoke', width=.1, n_train=150, jobs=1, out=str(tmp_path/'out'))
+    flags = [x for k, v in passed.items() for x in ('-p', k, str(v))]
+    cmd = [str(Path(sys.executable).parent/'papermill'), 'nbs/reproduce.ipynb', str(tmp_path/'out.ipynb'), '-k', 'python3', '--no-progress-bar', '--log-output', *flags]
+    r = subprocess.run(cmd, env=os.environ | {'LANDSCAPE_NB_HOME': str(tmp_path)}, capture_output=True, text=True, timeout=240, cwd=Path(__file__).parent.parent)
+    assert r.returncode == 0, '\n'.join(r.stderr.strip().splitlines()[-25:])
+    with open(tmp_path/'out'/'claims.csv', newline='') as h: claims = list(csv.DictReader(h))
+    assert len(claims) > 20 and all(c['verdict'] in ('holds', 'does not hold') or c['note'] or c['lo'] for c in claims)
+    assert {p.stem for p in (tmp_path/'out').rglob('*.csv')} >= {'minima', 'flatness', 'distances', 'paths', 'barriers', 'bends', 'bend_paths'}
+    assert json.loads((tmp_path/'out'/'environment.json').read_text())['parameters']['arch'] == 'binary_mlp'
