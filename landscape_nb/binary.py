@@ -248,8 +248,8 @@ PRESETS = ('smoke', 'quick', 'paper')
 CLASSES = ('sgd', 'rsgd', 'adv', 'sgd-long', 'sgd-init', 'sgd-wd')
 _ROWS = {
     ('quick', 'binary_mlp'): dict(
-        sgd=dict(epochs=40, batch=64, lr=2e-3),
-        rsgd=dict(epochs=40, batch=64, lr=2e-3),
+        sgd=dict(epochs=50, batch=64, lr=2e-3),
+        rsgd=dict(epochs=50, batch=64, lr=2e-3),
         adv=dict(epochs=60, batch=64, lr=2e-3, random_epochs=200, random_lr=3e-3, random_hold=0.),
         wd=1.),
     ('quick', 'binary_lenet'): dict(

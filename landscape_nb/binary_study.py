@@ -102,12 +102,12 @@ def _path_rows(study, label, sa, sb):
         for name, w in dict(none=v, permutation=align(b.sym, u, v, 'greedy').state).items():
             gens = [stream('orders', label, sa, sb, name, i) for i in range(n)]
             o = flip_barrier(b.ev, [FlipPath(u, w, random_order(u, w, g)) for g in gens], ts)
-            others = {way: flip_barrier(b.ev, [FlipPath(u, w, at)], ts).value for way, at in dict(layers=layer_order(u, w, gens[0]), greedy=greedy_order(b.ev, u, w)).items()}
+            others = {way: flip_barrier(b.ev, [FlipPath(u, w, at)], ts).value for way, at in dict(layers=layer_order(u, w, gens[0]), greedy=greedy_order(b.ev, u, w, n=500)).items()}
             pair = dict(label_a=label, seed_a=sa, label_b=label, seed_b=sb, removal=name)
             record['barriers'].append(dict(pair, value=o.value, lo=o.lo, hi=o.hi, t_max=o.t_max, worst=o.worst, spread=o.spread, **others, statistics='none'))
             record['paths'] += [dict(pair, t=t, error=e, loss=l) for t, e, l in zip(ts, o.errors.mean(0).tolist(), o.losses.mean(0).tolist())]
         return {}, record
-    return study.store.remember(_spec(study, 'flip-paths', (label, sa), (label, sb), points=k, orders=n), compute).record
+    return study.store.remember(_spec(study, 'flip-paths', (label, sa), (label, sb), points=k, orders=n, greedy=500), compute).record
 
 @patch
 def paths(self:BinaryStudy, nets):
@@ -118,7 +118,7 @@ def paths(self:BinaryStudy, nets):
 # %% ../nbs/12b_binary_study.ipynb #bends
 def _bend_record(study, label, sa, sb, removal):
     size, n = study.size, ORDERS[study.preset]
-    steps = size.bend_steps//2                        # each step looks at both legs
+    steps = size.bend_steps//4                        # each step looks at both legs, and costs more than one on a line
     def compute(_):
         b, gen = study.bench(), stream('flip-bend', label, sa, sb, removal)
         u, v = study.state(label, sa), study.state(label, sb)

@@ -40,7 +40,7 @@ class Settings(NamedTuple):
 PRESETS = dict(smoke=Settings(2, 4, 7, 60, 2, ('permutation',)),
                quick=Settings(3, 10, 13, 2000, 2, ('none', 'permutation')),
                paper=Settings(5, 50, 25, 10_000, 4, ('none', 'permutation', 'both')))
-N_TRAIN = dict(smoke=dict(mlp=1000, other=500), quick=dict(mlp=10_000, binary_mlp=3_000, binary_lenet=3_000, other=5_000), paper=dict(other=None))
+N_TRAIN = dict(smoke=dict(mlp=1000, other=500), quick=dict(mlp=10_000, binary_mlp=2_000, binary_lenet=2_000, other=5_000), paper=dict(other=None))
 WIDTH = dict(smoke=dict(mlp=.25, lenet=1., binary_mlp=.3, binary_lenet=1., other=.0625), quick=dict(mlp=1., lenet=1., binary_mlp=1., binary_lenet=1., other=.125), paper=dict(other=1.))
 BEND_BATCH = dict(smoke=dict(other=256), quick=dict(mlp=256, lenet=256, other=64), paper=dict(other=256))
 SIGMAS = dict(mlp=(.1, .2, .3, .4, .5, .7), other=(.05, .1, .15, .2, .3, .4))

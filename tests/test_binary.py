@@ -113,7 +113,7 @@ def test_the_study_runs_as_one_command(tmp_path):
     "Every claim has a verdict or a reason, and what was passed stands in the results."
     import csv, json, os, subprocess, sys
     from pathlib import Path
-    passed = dict(arch='binary_mlp', dataset='digits', preset='smoke', width=.1, n_train=150, jobs=1, out=str(tmp_path/'out'))
+    passed = dict(arch='binary_mlp', dataset='digits', preset='smoke', width=.3, n_train=200, jobs=1, out=str(tmp_path/'out'))
     flags = [x for k, v in passed.items() for x in ('-p', k, str(v))]
     cmd = [str(Path(sys.executable).parent/'papermill'), 'nbs/reproduce.ipynb', str(tmp_path/'out.ipynb'), '-k', 'python3', '--no-progress-bar', '--log-output', *flags]
     r = subprocess.run(cmd, env=os.environ | {'LANDSCAPE_NB_HOME': str(tmp_path)}, capture_output=True, text=True, timeout=240, cwd=Path(__file__).parent.parent)
