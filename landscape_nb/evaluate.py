@@ -123,7 +123,7 @@ class Job:
     "One state on its way through the data."
     def __init__(self, ev:'Evaluator', state:State, products:Products|None, scale:float):
         self.ev, self.state, self.scale, self.wrong, self.loss = ev, {k: v.to(ev.device) for k, v in state.items()}, scale, [], 0.
-        self.dtype = next(v.dtype for v in state.values() if v.is_floating_point())
+        self.products, self.dtype = products, next(v.dtype for v in state.values() if v.is_floating_point())
         self.twin, self.looks, self.mix, self.z = ev.lean(self.state)[0], [], None, []      # looks: lean states, roughest first, each with its ρ
         if self.twin is None: return
         lean = self.twin.state(self.state)
@@ -135,7 +135,7 @@ class Job:
         "Logits of a chunk by the twin; `made`: what the first layers of the frame give."
         s = self.looks[k][0]
         self.twin.load(s)
-        return self.twin(as_in(s, x), None if made is None else self.mix.of(made)).to(self.dtype)
+        return self.twin(as_in(s, x), None if made is None else self.products.mixed(made, self.mix)).to(self.dtype)
 
     def see(self, x:Tensor, made:Sequence[Tensor]|None):
         "The first look at a chunk."
@@ -143,16 +143,15 @@ class Job:
 
     def decide(self, x:Tensor, y:Tensor):
         "The errors of a batch whose chunks were seen."
-        x, z, at = as_in(self.state, x), torch.cat(self.z) if self.z else None, torch.arange(len(y), device=y.device)
-        wrong = torch.zeros(len(y), dtype=torch.bool, device=y.device)
+        x, z, at = as_in(self.state, x), torch.cat(self.z) if self.z else None, None      # at: images in doubt
         for k, look in enumerate(self.looks):
             o = z if k == 0 else self.look(k, x[at])
-            if look[1] is None: look[1] = slack(o[:ROWS], self.ev.forward(self.state, x[at[:ROWS]]))
-            if k: z = z.index_copy(0, at, o)
-            wrong[at], doubt = verdict(o, y[at], look[1])
-            at = at[doubt]
+            if look[1] is None: look[1] = slack(o[:ROWS], self.ev.forward(self.state, x[:ROWS] if k == 0 else x[at[:ROWS]]))
+            found, doubt = verdict(o, y if k == 0 else y[at], look[1])
+            if k == 0: wrong, at = found, doubt.nonzero()[:, 0]
+            else: wrong[at], z, at = found, z.index_copy(0, at, o), at[doubt]
             if not len(at): break
-        if len(at):
+        if at is None or len(at):
             z = self.ev.forward(self.state, x)
             wrong = self.ev.misses(z, y)
         self.z = []

@@ -191,17 +191,13 @@ class Mixture(NamedTuple):
     c: tuple              # r numbers, or r tensors [units]
     bias: Tensor|None     # what is left of the bias; None: nothing
 
-    def of(self, products:Sequence[Tensor])->Tensor: # [images, units] each
-        "Equation (2), biases in it, for a chunk of images."
-        p, *rest = products
-        if not rest: y = p.clone() if self.c == (1.,) else p*self.c[0]
-        elif isinstance(self.c[0], float) and abs(sum(self.c)-1) < 1e-6 and len(rest) == 1: y = torch.lerp(p, rest[0], self.c[1])
-        elif isinstance(self.c[0], float):
-            y = torch.add(p*self.c[0] if self.c[0] != 1 else p, rest[0], alpha=self.c[1])
-            for o, c in zip(rest[1:], self.c[2:]): y.add_(o, alpha=c)
+    def of(self, products:Sequence[Tensor], out:Tensor)->Tensor: # [images, units] each
+        "Equation (2), biases in it, for a chunk of images; written into `out`."
+        even, c, (p, *rest) = isinstance(self.c[0], float), self.c, products
+        if even and len(rest) == 1 and abs(sum(c)-1) < 1e-6: y = torch.lerp(p, rest[0], c[1], out=out)
         else:
-            y = p*self.c[0]
-            for o, c in zip(rest, self.c[1:]): y.addcmul_(o, c)
+            y = torch.mul(p, c[0], out=out)
+            for o, d in zip(rest, c[1:]): y.add_(o, alpha=d) if even else y.addcmul_(o, d)
         return y if self.bias is None else y.add_(self.bias)
 
 class Products:
@@ -219,6 +215,7 @@ class Products:
         unit = rows/self.scale[..., None]
         self.inverse = torch.linalg.pinv(unit @ unit.mT, rtol=1e-13, hermitian=True) if bool(unit.isfinite().all()) else None
         self.largest, self.rows = unit.abs().amax((-1, -2)), unit.to(self.weights[0])
+        self.buffers = {}
         self.size = rows.shape[1]*len(rows)*self.weights[0].element_size()    # bytes for one image
 
     def mixture(self, w:Tensor, b:Tensor|None)->Mixture|None: # weight and bias of the first layer of a state of the twin
@@ -226,18 +223,23 @@ class Products:
         for i, (v, a) in enumerate(zip(self.weights, self.biases)):
             if torch.equal(v, w) and (b is None or torch.equal(a, b)): return Mixture(tuple(float(i == j) for j in range(len(self.weights))), None)
         if self.inverse is None or w.dtype != self.rows.dtype: return None
-        c, left, eps = torch.zeros_like(self.scale), w, 16*torch.finfo(w.dtype).eps
-        for _ in range(2):                                               # again for what rounding left
-            c = c + (self.inverse @ (self.rows @ left[..., None]).double())[..., 0]
-            left = torch.baddbmm(w[:, None], c.to(w)[:, None], self.rows, alpha=-1)[:, 0]
-            if bool((left.abs().amax(-1) <= eps*c.abs().amax(-1)*self.largest).all()): break
-        else: return None
-        c = c/self.scale
+        bound = lambda parts: 16*torch.finfo(w.dtype).eps*parts          # rounding
+        c = (self.inverse @ (self.rows @ w[..., None]).double())[..., 0]
+        one = (c/self.scale).mean(0)                                     # the same for all units?
+        left = w - sum(o*v for o, v in zip(one.tolist(), self.weights))
+        size = (one.abs()*self.scale).amax(-1)*self.largest
+        if bool((left.abs().amax(-1) <= bound(size)).all()): c = one.expand_as(c)
+        else:
+            for again in (True, False):
+                left = torch.baddbmm(w[:, None], c.to(w)[:, None], self.rows, alpha=-1)[:, 0]
+                if bool((left.abs().amax(-1) <= bound(c.abs().amax(-1)*self.largest)).all()): break
+                if again: c = c + (self.inverse @ (self.rows @ left[..., None]).double())[..., 0]
+            else: return None
+            one, c = None, c/self.scale
         if b is not None:
             parts = torch.stack(self.biases, 1)*c
-            b = None if bool(((b-parts.sum(1)).abs() <= eps*parts.abs().amax(1)).all()) else (b-parts.sum(1)).to(w)
-        same = bool((c.amax(0)-c.amin(0) <= eps*c.abs().amax(0)).all())
-        return Mixture(tuple(c.mean(0).tolist()) if same else c.to(w).unbind(-1), b)
+            b = None if bool(((b-parts.sum(1)).abs() <= bound(parts.abs().amax(1))).all()) else (b-parts.sum(1)).to(w)
+        return Mixture(c.to(w).unbind(-1) if one is None else tuple(one.tolist()), b)
 
     def at(self, key, x:Tensor, uses:int)->list[Tensor]|None: # [images, units] for every state of the frame
         "What the first layers give for images `x`, held as long as there is room; None where computing it does not pay."
@@ -248,3 +250,8 @@ class Products:
         made = [nn.functional.linear(h, w, b) for w, b in zip(self.weights, self.biases)]
         if room: self.held[key] = made; self.budget -= self.size*len(x)
         return made
+    def mixed(self, made:Sequence[Tensor], mix:Mixture)->Tensor:
+        "What the first layer of a state gives, in a buffer that the next chunk uses again."
+        shape = made[0].shape
+        if shape not in self.buffers: self.buffers[shape] = torch.empty_like(made[0])
+        return mix.of(made, self.buffers[shape])

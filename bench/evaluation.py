@@ -1,0 +1,145 @@
+"""Is evaluation faster than a loop of forward passes, with the same errors? One JSON.
+
+    python bench/evaluation.py [--rows mlp resnet18 energy energy-conv loss-landscapes memory] [--repeat 5] [--threads 2] [--out FILE]
+
+Both sides take turns in one process, and every repeat times both; the ratio is that of the best times, and the CPU seconds of the process are given
+beside, since they do not depend on what else the machine does. The loop is `functional_call`, argmax and comparison, batch by batch, at the batch size of the
+evaluator and at every point of a path (the error alone: it computes no loss, the evaluator does).
+- mlp: 51 points between two perceptrons 784-256-256-10, trained for a few epochs on 10,000 images of Fashion-MNIST, straight and geodesic, batches of 2,500;
+- resnet18: a few points between two networks of width 1 with random weights and statistics, 512 images, batches of 256, statistics as they are;
+- energy: local energy, 20 draws and 8 σ, mlp; energy-conv: the same on the convolutional network at a quarter of its width, 250 images;
+- loss-landscapes: its `linear_interpolation` with 51 steps and `metrics.Loss` on the perceptrons, in an environment of its own that sees this package;
+- memory: peak of the resident memory above the level before, densenet121 at batches of 250: a path of 5 points, and one forward pass.
+'differing' counts samples that the two sides judge differently, over all points.
+"""
+import argparse, json, subprocess, sys, time
+from pathlib import Path
+import torch
+from torch import nn
+from torch.func import functional_call
+from landscape_nb.data import load_data
+from landscape_nb.evaluate import Evaluator, unpack
+from landscape_nb.flatness import draw, local_energy, shaken
+from landscape_nb.group import generic_state, lift, state_of
+from landscape_nb.models import make_model
+from landscape_nb.paths import Path as Way
+from landscape_nb.store import describe_machine, stream
+from landscape_nb.symmetries import find_symmetries
+from landscape_nb.torus import Torus
+from oracle import own_python, peak_of, version_in
+
+LOSS_LANDSCAPES = 'loss-landscapes==3.0.6'
+SIGMAS = [.05*1.3**i for i in range(8)]
+
+def wrong_of(model, state, x, y, batch):
+    "bool [n] by the network itself."
+    with torch.no_grad(): return torch.cat([functional_call(model, state, (a,)).argmax(1) != b for a, b in zip(x.split(batch), y.split(batch))])
+
+def race(sides, repeat):
+    "Results, and best wall and CPU seconds of every side; sides take turns, the first turn is not timed."
+    results, wall, cpu = {k: f() for k, f in sides.items()}, {}, {}
+    for _ in range(repeat):
+        for k, f in sides.items():
+            w, c = time.perf_counter(), time.process_time()
+            f()
+            wall[k], cpu[k] = min(wall.get(k, 1e9), time.perf_counter()-w), min(cpu.get(k, 1e9), time.process_time()-c)
+    return results, dict(seconds=wall, cpu_seconds=cpu, ratio=wall['loop']/wall['ours'], cpu_ratio=cpu['loop']/cpu['ours'], repeat=repeat)
+
+def perceptrons(epochs=4):
+    "Two trained perceptrons and 10,000 images."
+    data = load_data('fashion_mnist', 10_000)
+    def train(seed):
+        net, gen = make_model('mlp', seed=seed), stream('bench', 'batches', seed)
+        opt = torch.optim.SGD(net.parameters(), lr=.05, momentum=.9)
+        for _ in range(epochs):
+            for idx in torch.randperm(10_000, generator=gen).split(100): opt.zero_grad(); nn.functional.cross_entropy(net(data.x_train[idx]), data.y_train[idx]).backward(); opt.step()
+        return state_of(net)
+    return make_model('mlp', seed=0).eval(), train(0), train(1), *data.train
+
+def convolutional(width, n):
+    net = make_model('resnet18', width=width, seed=0).eval()
+    a, b = ({k: v.float() if v.is_floating_point() else v for k, v in generic_state(state_of(net), dict(net.named_parameters()), stream('bench', i)).items()} for i in (0, 1))
+    return net, a, b, torch.randn(n, 1, 28, 28, generator=stream('bench', 'images')), torch.randint(10, (n,), generator=stream('bench', 'labels'))
+
+def path_row(name, net, path, x, y, batch, points, repeat):
+    ev, ts = Evaluator(net, (x, y), batch), torch.linspace(0, 1, points, dtype=torch.float64).tolist()
+    found, row = race(dict(loop=lambda: torch.stack([wrong_of(net, path(t), x, y, batch) for t in ts]), ours=lambda: ev.along(path, ts, 'none')), repeat)
+    bits = unpack(ev.bits_along(path, ts, 'none'), len(y))
+    assert torch.equal(bits.double().mean(1), found['ours'].error)
+    return dict(name=name, points=points, images=len(y), batch=batch, differing=int((bits != found['loop']).sum()), changes=ev.found[0].changes, chunk=ev.found[1],
+                errors=[found['ours'].error.min().item(), found['ours'].error.max().item()], **row)
+
+def mlp(o):
+    net, a, b, x, y = perceptrons()
+    T = Torus(find_symmetries(net, x[:2]))
+    yield path_row('mlp, straight', net, Way((a, b)), x, y, 2500, 51, o.repeat)
+    yield path_row('mlp, geodesic', net, Way((T.project(a), T.project(b)), T), x, y, 2500, 51, o.repeat)
+
+def resnet18(o):
+    net, a, b, x, y = convolutional(1., 512)
+    yield path_row('resnet18', net, Way((a, b)), x, y, 256, 3, min(3, o.repeat))
+
+def energy_row(name, net, a, x, y, batch, repeat):
+    T, ev = Torus(find_symmetries(net, x[:2])), Evaluator(net, (x, y), batch)
+    p = T.project(a)
+    def loop():
+        clean, gen, rows = wrong_of(net, p, x, y, batch).double().mean(), stream('noise', 0), []
+        for _ in range(20):
+            z = draw(p, T.sym.parameters, gen)
+            rows.append([(wrong_of(net, shaken(p, z, s), x, y, batch).double().mean()-clean).item() for s in SIGMAS])
+        return torch.tensor(rows, dtype=torch.float64).mean(0)
+    found, row = race(dict(loop=loop, ours=lambda: torch.tensor(local_energy(ev, T, p, SIGMAS, 20, stream('noise', 0)).energy.to_numpy())), repeat)
+    return dict(name=name, draws=20, sigmas=SIGMAS, images=len(y), batch=batch, largest_difference=(found['loop']-found['ours']).abs().max().item(), energy=found['ours'].tolist(), **row)
+
+def energy(o):
+    net, a, _, x, y = perceptrons()
+    yield energy_row('local energy, mlp', net, a, x, y, 2500, min(3, o.repeat))
+
+def energy_conv(o):
+    net, a, _, x, y = convolutional(.25, 250)
+    yield energy_row('local energy, resnet18 at width 1/4', net, a, x, y, 250, min(2, o.repeat))
+
+def theirs(o):
+    "Runs in the environment that has loss-landscapes."
+    import loss_landscapes
+    from loss_landscapes.metrics import Loss
+    net, a, b, x, y = perceptrons()
+    ev, path = Evaluator(net, (x, y), 2500), Way((a, b))
+    start, end, metric = lift(net, a), lift(net, b), Loss(nn.functional.cross_entropy, x, y)
+    found, row = race(dict(loop=lambda: loss_landscapes.linear_interpolation(start, end, metric, steps=51, deepcopy_model=True),
+                           ours=lambda: ev.along(path, [(i+1)/51 for i in range(51)], 'none').loss.numpy()), o.repeat)
+    return dict(name='loss-landscapes, mlp', points=51, images=len(y), largest_difference_of_loss=float(abs(found['loop']-found['ours']).max()), **row)
+
+def loss_landscapes(o):
+    python = own_python('loss-landscapes', LOSS_LANDSCAPES)
+    r = subprocess.run([python, __file__, '--theirs', '--repeat', str(o.repeat), '--threads', str(o.threads)], capture_output=True, text=True)
+    if r.returncode: raise SystemExit(r.stderr)
+    yield dict(json.loads(r.stdout.strip().splitlines()[-1]), versions=version_in(python, 'loss-landscapes'))
+
+def memory(o):
+    net = make_model('densenet121', seed=0).eval()
+    a, b = state_of(net), state_of(make_model('densenet121', seed=1))
+    x, y = torch.randn(500, 1, 28, 28, generator=stream('bench', 'images')), torch.randint(10, (500,), generator=stream('bench', 'labels'))
+    wrong_of(net, a, x[:4], y[:4], 4)
+    _, _, one = peak_of(lambda: wrong_of(net, a, x[:250], y[:250], 250))
+    _, seconds, path = peak_of(lambda: Evaluator(net, (x, y), 250).along(Way((a, b)), [0, .25, .5, .75, 1], 'none'))
+    yield dict(name='memory, densenet121', points=5, images=500, batch=250, forward_bytes=one, path_bytes=path, ratio=path/one, path_seconds=seconds)
+
+ROWS = dict(mlp=mlp, resnet18=resnet18, energy=energy, memory=memory) | {'energy-conv': energy_conv, 'loss-landscapes': loss_landscapes}
+
+if __name__ == '__main__':
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--rows', nargs='*', choices=list(ROWS), default=list(ROWS))
+    parser.add_argument('--repeat', type=int, default=5)
+    parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument('--out', default=str(Path(__file__).parent/'results'/'evaluation.json'))
+    parser.add_argument('--theirs', action='store_true', help=argparse.SUPPRESS)
+    o = parser.parse_args()
+    torch.set_num_threads(o.threads)
+    if o.theirs: print(json.dumps(theirs(o))); sys.exit()
+    rows = []
+    for name in o.rows:
+        for row in ROWS[name](o):
+            rows.append(row)
+            print(json.dumps(row), flush=True)
+    Path(o.out).write_text(json.dumps(dict(machine=describe_machine(), threads=o.threads, rows=rows), indent=1)+'\n')
