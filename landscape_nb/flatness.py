@@ -34,7 +34,7 @@ def ordered(
     p:State    # canonical
 )->State: # the same network
     "`p` with its units in an order, and with signs, that do not depend on those it came with."
-    fixed = generic_state({k: v.to('meta') for k, v in p.items()}, T.sym.parameters, stream('order'))
+    fixed = generic_state(p, T.sym.parameters, stream('order'))       # reads names and shapes alone
     like = lambda k, v: v.to(p[k])
     return align(T.sym, T.project({k: like(k, v) for k, v in fixed.items()}), p, 'greedy', torus=T).state
 
