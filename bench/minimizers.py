@@ -14,26 +14,26 @@ from landscape_nb.data import load_data
 from landscape_nb.evaluate import Evaluator
 from landscape_nb.flatness import local_energy
 from landscape_nb.models import make_model
-from landscape_nb.optimizers import Recipe, _row, minimize, minimum_spec, passes, starts
+from landscape_nb.optimizers import Recipe, _row, minimize, minimize_many, minimum_spec, passes, starts
 from landscape_nb.store import Store, _locked, describe_machine, stream, sweep
 from landscape_nb.symmetries import find_symmetries
 from landscape_nb.torus import Torus
 from landscape_nb.updates import Replicas
 
-SIZES = dict(mlp=dict(n_train=4_000, sigmas=(.2, .35, .5), draws=10, images=2_000),
+SIZES = dict(mlp=dict(n_train=2_500, sigmas=(.2, .35, .5), draws=10, images=2_500),
              lenet=dict(n_train=1_000, sigmas=(.1, .2, .3), draws=10, images=1_000),
-             resnet18=dict(n_train=600, width=.25, sigmas=(.1, .2, .3), draws=6, images=600, halved=True))
+             resnet18=dict(n_train=400, width=.25, sigmas=(.1, .2, .3), draws=4, images=400, halved=True, n_test=2_000))
 MAIN = ('sgd', 'rsgd', 'sam', 'swa', 'adv')
 CORE = (*MAIN, 'sgd-long', 'sgd-init', 'sgd-both', 'sgd-wd', 'rsgd-one')
 LABELS = (*CORE, 'adv-shuffled', 'sgd-twice', 'asam', 'esgd', 'adam', 'lbs')
 # beside the rows of the quick preset, which are for more images; the controls follow from these
 ROWS = dict(
-    mlp=dict(sgd=dict(epochs=20, batch=64, lr=.1, hold=.5), rsgd=dict(epochs=16, batch=64, lr=.1, hold=.6, gamma0=1e-4, collapse=.4), sam=dict(epochs=24, rho=.03),
-             adv=dict(epochs=20, batch=64, lr=.05, hold=.6, random_epochs=30, random_lr=.1, random_hold=.5), wd=dict(epochs=24), swa=dict(swa_lr=.2), lbs=dict(batch=400, lr=.1, epochs=60)),
-    lenet=dict(sgd=dict(epochs=30, batch=40, lr=.05, hold=.5), rsgd=dict(epochs=20, batch=40, lr=.05, hold=.6, gamma0=1e-3, collapse=.4), sam=dict(epochs=30, rho=.03),
+    mlp=dict(sgd=dict(epochs=25, batch=32, lr=.03, hold=.4), rsgd=dict(epochs=16, batch=32, lr=.03, hold=.6, gamma0=1e-4, collapse=.4), sam=dict(epochs=28, rho=.02),
+             adv=dict(epochs=28, batch=32, lr=.03, hold=.4, random_epochs=30, random_lr=.03, random_hold=.5), wd=dict(epochs=28), swa=dict(swa_lr=.2), lbs=dict(batch=250, lr=.1, epochs=60)),
+    lenet=dict(sgd=dict(epochs=30, batch=40, lr=.05, hold=.5), rsgd=dict(epochs=20, batch=40, lr=.05, hold=.6, gamma0=1e-3, collapse=.4), sam=dict(epochs=40, lr=.03, rho=.02),
                adv=dict(epochs=35, batch=40, lr=.05, hold=.6, random_epochs=40, random_lr=.03, random_hold=.7), wd=dict(epochs=35), swa=dict(swa_lr=.2), lbs=dict(batch=200, lr=.05, epochs=60)),
-    resnet18=dict(sgd=dict(epochs=12, batch=50, lr=.05, hold=.3, warmup=1), rsgd=dict(epochs=11, batch=50, lr=.05, hold=.6, warmup=1, gamma0=2e-2, collapse=.4), sam=dict(rho=.05),
-                  adv=dict(epochs=14, batch=50, lr=.1, hold=.5, warmup=1, random_epochs=16, random_lr=.05, random_hold=.6), wd=dict(epochs=14), lbs=dict(batch=200, lr=.1, epochs=20)))
+    resnet18=dict(sgd=dict(epochs=12, batch=32, lr=.05, hold=.3, warmup=1), rsgd=dict(epochs=10, batch=32, lr=.05, hold=.6, warmup=1, gamma0=2e-2, collapse=.4), sam=dict(rho=.02),
+                  adv=dict(epochs=14, batch=32, lr=.1, hold=.5, warmup=1, random_epochs=14, random_lr=.05, random_hold=.6), wd=dict(epochs=14), lbs=dict(batch=100, lr=.1, epochs=20)))
 
 def recipe(arch, label, seed):
     "The recipe of a class, made from `ROWS` as `recipe_for` makes it from the rows of a preset"
@@ -46,7 +46,8 @@ def images(arch):
     size = SIZES[arch]; data = load_data('fashion_mnist', size['n_train'])
     if not size.get('halved'): return data
     small = lambda x: F.avg_pool2d(x, 2)
-    return replace(data, x_train=small(data.x_train), x_test=small(data.x_test), checksum=hashlib.sha256(f'halved {data.checksum}'.encode()).hexdigest()[:16])
+    n = size.get('n_test')
+    return replace(data, x_train=small(data.x_train), x_test=small(data.x_test[:n]), y_test=data.y_test[:n], checksum=hashlib.sha256(f'halved {data.checksum}'.encode()).hexdigest()[:16])
 
 @functools.lru_cache(1)
 def workbench(arch):
@@ -93,12 +94,20 @@ if __name__ == '__main__':
     parser.add_argument('--seeds', nargs='*', type=int, default=list(range(5))); parser.add_argument('--jobs', type=int, default=0)
     root = Path(__file__).resolve().parent
     parser.add_argument('--store', default=str(root.parent/'out'/'minimizers')); parser.add_argument('--out', default=str(root/'results'/'minimizers.json'))
+    parser.add_argument('--together', action='store_true', help='all seeds of a class in one batched run, label by label')
+    parser.add_argument('--have', action='store_true', help='train nothing: the rows of what the store has')
     o = parser.parse_args()
     import minimizers       # by its name, so that the workers find it and keep its caches
-    for arch in o.archs:
+    for arch in o.archs if o.together else ():
+        for label in o.labels:
+            minimize_many([recipe(arch, label, s) for s in o.seeds], Store(o.store), data=images(arch), batched=True)
+            rows = [minimizers.row(arch, label, s, o.store) for s in o.seeds]
+            with _locked(Path(o.out).with_suffix('.lock')): write(Path(o.out), rows)
+            print(*map(say, rows), sep='\n', flush=True)
+    for arch in () if o.together else o.archs:
         for seed in o.seeds:
             t0 = time.time()
-            labels = sorted(o.labels, key=lambda l: -passes(recipe(arch, l, seed)))
+            labels = [l for l in sorted(o.labels, key=lambda l: -passes(recipe(arch, l, seed))) if not o.have or Store(o.store).has(minimum_spec(recipe(arch, l, seed), images(arch)))]
             rows = sweep([(minimizers.row, (arch, l, seed, o.store)) for l in labels], o.jobs)
             with _locked(Path(o.out).with_suffix('.lock')): write(Path(o.out), rows)
             print(*map(say, sorted(rows, key=lambda r: LABELS.index(r['label']))), sep='\n', flush=True)
