@@ -95,6 +95,7 @@ class BinaryRecipe:
     random_epochs: int = 100   # adv: passes over the random labels
     random_lr: float = 1e-3    # adv: rate there
     random_hold: float = .7    # adv: share of them at the full rate
+    corrupt: float = 1.        # adv: share of the images with a random label
     def __post_init__(self): _check(self)
 
 # %% ../nbs/10_binary.ipynb #check
@@ -104,7 +105,7 @@ def _check(r):
         if value not in among: raise BinaryRecipeError(f'there is no binary {what} {value!r}; there are: {", ".join(among)}')
     check_dataset(r.dataset, r.n_train)
     if not r.label: object.__setattr__(r, 'label', r.algorithm)
-    shares = dict(hold=r.hold, collapse=r.collapse, random_hold=r.random_hold, gamma0=r.gamma0, gamma1=r.gamma1)
+    shares = dict(hold=r.hold, collapse=r.collapse, random_hold=r.random_hold, corrupt=r.corrupt, gamma0=r.gamma0, gamma1=r.gamma1)
     if bad := [k for k, v in shares.items() if not 0 <= v <= 1]: raise BinaryRecipeError(f'{bad[0]}={getattr(r, bad[0])} is not possible: wanted a share from 0 to 1')
     for f in fields(r):
         if f.type is int and (not isinstance(getattr(r, f.name), int) or getattr(r, f.name) < (0 if f.name == 'seed' else 1)):

@@ -9,7 +9,7 @@ __all__ = ['differing', 'FlipPath', 'random_order', 'layer_order', 'Stage', 'Par
 
 # %% ../nbs/10a_flips.ipynb #imports
 import copy, math, warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
@@ -103,7 +103,7 @@ class FlipEvaluator(Evaluator):
         self.stages = [Stage(f'{parts[i][0]}.weight', parts[i][1], [m for _, m in parts[i+1:j]]) for i, j in zip(at, [*at[1:], len(parts)])]
         head, first = nn.Sequential(*[m for _, m in parts[:at[0]]]), self.stages[0].layer
         places = math.prod(self.places(first)) if isinstance(first, nn.Conv2d) else 1
-        self.parts = [self.part(head(x), first) for x in self.x.split(max(1, columns//places))]
+        self.chunks = [self.part(head(x), first) for x in self.x.split(max(1, columns//places))]
 
     def places(self, m:nn.Conv2d)->tuple[int, int]:
         "Height and width of what a convolution of the images puts out."
@@ -141,8 +141,8 @@ def next_stage(s:Stage, part:Part, i:int, w:Tensor, d:Tensor|None, old:Tensor|No
 @torch.no_grad()
 def logits(self:FlipEvaluator, state:State)->Tensor:
     "Logits on the whole data set, [n, classes]."
-    turns, found = [s.turn(state[s.name].to(self.parts[0].inputs), self.sparse) for s in self.stages], []
-    for part in self.parts:
+    turns, found = [s.turn(state[s.name].to(self.chunks[0].inputs), self.sparse) for s in self.stages], []
+    for part in self.chunks:
         old, (new, units) = part.out[0], first_stage(self.stages[0], part, *turns[0])
         for i, (s, turn) in enumerate(zip(self.stages[1:], turns[1:]), 1):
             before = part.out[i]
@@ -150,6 +150,15 @@ def logits(self:FlipEvaluator, state:State)->Tensor:
             old = before
         found.append(new)
     return torch.cat(found)
+
+@patch
+@torch.no_grad()
+def judged(self:FlipEvaluator, states:Iterable[State], frame=(), logit_scale:float=1.)->Iterator[tuple[Tensor, float]]: # bool [n] wrong; loss
+    "What each state gets wrong, by these logits."
+    for s in states:
+        z = self.logits(s)
+        yield self.misses(z), nn.functional.cross_entropy(z.double()*logit_scale, self.y).item()
+
 
 # %% ../nbs/10a_flips.ipynb #flip_energy
 def flipped(state:State, u:State, p:float)->State:
