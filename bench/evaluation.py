@@ -6,13 +6,13 @@ Both sides take turns in one process, and every repeat times both; the ratio is 
 beside, since they do not depend on what else the machine does. The loop is `functional_call`, argmax and comparison, batch by batch, at the batch size of the
 evaluator and at every point of a path (the error alone: it computes no loss, the evaluator does).
 - mlp: 51 points between two perceptrons 784-256-256-10, trained for a few epochs on 10,000 images of Fashion-MNIST, straight and geodesic, batches of 2,500;
-- resnet18: a few points between two networks of width 1 with random weights and statistics, 512 images, batches of 256, statistics as they are;
-- energy: local energy, 20 draws and 8 σ, mlp; energy-conv: the same on the convolutional network at a quarter of its width, 250 images;
+- resnet18: a few points between two networks of width 1 with random weights and statistics, 256 images, batches of 128, statistics as they are;
+- energy: local energy, 20 draws and 8 σ, mlp; energy-conv: the same on the convolutional network at a quarter of its width, 100 images;
 - loss-landscapes: its `linear_interpolation` with 51 steps and `metrics.Loss` on the perceptrons, in an environment of its own that sees this package;
 - memory: peak of the resident memory above the level before, densenet121 at batches of 250: a path of 5 points, and one forward pass.
 'differing' counts samples that the two sides judge differently, over all points.
 """
-import argparse, json, subprocess, sys, time
+import argparse, json, os, subprocess, sys, time
 from pathlib import Path
 import torch
 from torch import nn
@@ -76,8 +76,8 @@ def mlp(o):
     yield path_row('mlp, geodesic', net, Way((T.project(a), T.project(b)), T), x, y, 2500, 51, o.repeat)
 
 def resnet18(o):
-    net, a, b, x, y = convolutional(1., 512)
-    yield path_row('resnet18', net, Way((a, b)), x, y, 256, 3, min(3, o.repeat))
+    net, a, b, x, y = convolutional(1., 256)
+    yield path_row('resnet18', net, Way((a, b)), x, y, 128, 3, min(3, o.repeat))
 
 def energy_row(name, net, a, x, y, batch, repeat):
     T, ev = Torus(find_symmetries(net, x[:2])), Evaluator(net, (x, y), batch)
@@ -96,8 +96,8 @@ def energy(o):
     yield energy_row('local energy, mlp', net, a, x, y, 2500, min(3, o.repeat))
 
 def energy_conv(o):
-    net, a, _, x, y = convolutional(.25, 250)
-    yield energy_row('local energy, resnet18 at width 1/4', net, a, x, y, 250, min(2, o.repeat))
+    net, a, _, x, y = convolutional(.25, 100)
+    yield energy_row('local energy, resnet18 at width 1/4', net, a, x, y, 100, min(2, o.repeat))
 
 def theirs(o):
     "Runs in the environment that has loss-landscapes."
@@ -137,9 +137,10 @@ if __name__ == '__main__':
     o = parser.parse_args()
     torch.set_num_threads(o.threads)
     if o.theirs: print(json.dumps(theirs(o))); sys.exit()
-    rows = []
+    out = Path(o.out)
     for name in o.rows:
         for row in ROWS[name](o):
-            rows.append(row)
             print(json.dumps(row), flush=True)
-    Path(o.out).write_text(json.dumps(dict(machine=describe_machine(), threads=o.threads, rows=rows), indent=1)+'\n')
+            kept = {r['name']: r for r in json.loads(out.read_text())['rows']} if out.exists() else {}
+            kept[row['name']] = row | dict(threads=o.threads, load=os.getloadavg()[0])
+            out.write_text(json.dumps(dict(machine=describe_machine(), rows=[*kept.values()]), indent=1)+'\n')      # rows of other runs stay
