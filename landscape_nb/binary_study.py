@@ -95,19 +95,19 @@ def distances(self:BinaryStudy, nets):
 
 # %% ../nbs/12b_binary_study.ipynb #paths
 def _path_rows(study, label, sa, sb):
-    n, k = ORDERS[study.preset], 2*study.size.points - 1
+    size, n, k = study.size, ORDERS[study.preset], 2*study.size.points - 1
     def compute(_):
         b, ts, record = study.bench(), torch.linspace(0, 1, k).tolist(), dict(paths=[], barriers=[])
         u, v = study.state(label, sa), study.state(label, sb)
         for name, w in dict(none=v, permutation=align(b.sym, u, v, 'greedy').state).items():
             gens = [stream('orders', label, sa, sb, name, i) for i in range(n)]
             o = flip_barrier(b.ev, [FlipPath(u, w, random_order(u, w, g)) for g in gens], ts)
-            others = {way: flip_barrier(b.ev, [FlipPath(u, w, at)], ts).value for way, at in dict(layers=layer_order(u, w, gens[0]), greedy=greedy_order(b.ev, u, w, n=500)).items()}
+            others = {way: flip_barrier(b.ev, [FlipPath(u, w, at)], ts).value for way, at in dict(layers=layer_order(u, w, gens[0]), greedy=greedy_order(b.ev, u, w, gens[0], size.points)).items()}
             pair = dict(label_a=label, seed_a=sa, label_b=label, seed_b=sb, removal=name)
             record['barriers'].append(dict(pair, value=o.value, lo=o.lo, hi=o.hi, t_max=o.t_max, worst=o.worst, spread=o.spread, **others, statistics='none'))
             record['paths'] += [dict(pair, t=t, error=e, loss=l) for t, e, l in zip(ts, o.errors.mean(0).tolist(), o.losses.mean(0).tolist())]
         return {}, record
-    return study.store.remember(_spec(study, 'flip-paths', (label, sa), (label, sb), points=k, orders=n, greedy=500), compute).record
+    return study.store.remember(_spec(study, 'flip-paths', (label, sa), (label, sb), points=k, orders=n, greedy='by trying'), compute).record
 
 @patch
 def paths(self:BinaryStudy, nets):

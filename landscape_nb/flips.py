@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['differing', 'FlipPath', 'random_order', 'layer_order', 'Stage', 'Part', 'FlipEvaluator', 'first_stage', 'next_stage',
-           'flipped', 'flip_energy', 'sign_change', 'FlipBarrier', 'flip_barrier', 'straight_through', 'gradient',
-           'greedy_order', 'FlipBend', 'fit_flip_bend']
+           'flipped', 'flip_energy', 'sign_change', 'FlipBarrier', 'flip_barrier', 'greedy_order', 'straight_through',
+           'FlipBend', 'fit_flip_bend']
 
 # %% ../nbs/10a_flips.ipynb #imports
 import copy, math, warnings
@@ -232,34 +232,29 @@ def flip_barrier(
                        errors[:, top].std().item() if len(paths) > 1 else 0., torch.tensor(ts, dtype=torch.float64), errors, losses)
 
 # %% ../nbs/10a_flips.ipynb #greedy_order
+def greedy_order(
+    ev:Evaluator, a:State, b:State,
+    generator:torch.Generator, # on the CPU
+    rounds:int=24,             # sets of flips made one after another
+    tries:int=6                # random sets tried for each
+)->Tensor:
+    "The differing weights in an order in which every set of flips was the best of several."
+    left = random_order(a, b, generator)
+    done, total = left[:0], len(left)
+    for r in range(rounds):
+        take, found = round(total*(r+1)/rounds) - len(done), None
+        for _ in range(tries if take < len(left) else 1):
+            left = left[torch.randperm(len(left), generator=generator).to(left.device)]
+            loss = F.cross_entropy(ev.logits(FlipPath(a, b, torch.cat([done, left[:take]]))(1.)), ev.y).item()
+            if found is None or loss < found[0]: found = loss, left[:take], left[take:]
+        done, left = torch.cat([done, found[1]]), found[2]
+    return done
+
+# %% ../nbs/10a_flips.ipynb #fit_flip_bend
 def straight_through(ev:Evaluator)->nn.Module:
     "The network of an evaluator in training mode, for gradients through its signs."
     return copy.deepcopy(ev.net).train()
 
-def gradient(net:nn.Module, state:State, x:Tensor, y:Tensor)->State:
-    "Straight-through gradient of the loss with respect to the signs."
-    leaves = {k: v.detach().clone().requires_grad_() for k, v in state.items()}
-    F.cross_entropy(functional_call(net, leaves, (x,)), y).backward()
-    return {k: v.grad for k, v in leaves.items()}
-
-def greedy_order(
-    ev:Evaluator, a:State, b:State,
-    rounds:int=50,       # gradients taken
-    n:int=2000           # images for each
-)->Tensor:
-    "The differing weights, the cheapest flips first."
-    (names, left), path, net = differing(a, b), None, straight_through(ev)
-    done, total = left[:0], len(left)
-    for r in range(rounds):
-        state = FlipPath(a, b, torch.cat([done, left]))(len(done)/max(1, total))
-        g = gradient(net, state, ev.x[:n], ev.y[:n])
-        cost = -(_vector(state, names)*_vector(g, names))[left]
-        take = min(len(left), round(total*(r+1)/rounds) - len(done))
-        order = cost.argsort(stable=True)
-        done, left = torch.cat([done, left[order[:take]]]), left[order[take:]]
-    return done
-
-# %% ../nbs/10a_flips.ipynb #fit_flip_bend
 @dataclass(frozen=True)
 class FlipBend:
     "A binary network between two others, and how it was found."

@@ -71,7 +71,7 @@ def test_orders_flip_every_differing_weight_once():
     net, x = make_model('binary_mlp', size=8, width=.1), images(100, size=8)
     a, b = (state_of(make_model('binary_mlp', size=8, width=.1, seed=s)) for s in (0, 1))
     ev, want = FlipEvaluator(net, x), differing(a, b)[1]
-    for order in (random_order(a, b, stream('o')), layer_order(a, b, stream('o')), greedy_order(ev, a, b, rounds=7)):
+    for order in (random_order(a, b, stream('o')), layer_order(a, b, stream('o')), greedy_order(ev, a, b, stream('o'), rounds=7)):
         assert torch.equal(order.sort().values, want)
         end = FlipPath(a, b, order)(1.)
         assert all(torch.equal(end[k], b[k]) for k in b)
