@@ -10,5 +10,5 @@ def test_there_are_notebooks(): assert len(PAGES) >= 5
 @pytest.mark.parametrize('page', PAGES, ids=lambda p: p.name)
 def test_notebook(page, root):
     run = f'from nbdev.test import nbdev_test; nbdev_test(path={str(page.path)!r}, n_workers=0)'
-    r = subprocess.run([sys.executable, '-c', run], cwd=root, capture_output=True, text=True, timeout=300)
+    r = subprocess.run([sys.executable, '-c', run], cwd=root, capture_output=True, text=True, timeout=600)
     assert r.returncode == 0, r.stdout + r.stderr
