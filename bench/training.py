@@ -4,6 +4,7 @@
 
 resnet18 of width 1/4 (16 channels) on 28x28 images, batch 128: a plain loop (DataLoader, float32, channels first, torch.optim.SGD) beside the engine's step on the same threads, and beside one run
 per core with one thread each, which is how a sweep uses a machine; blocks of steps of each in turn, medians of their rates. `--compile` adds torch.compile, its warm-up counted separately.
+`core` measures the same two steps in one core's own seconds, which mean something on a busy machine too.
 A sweep of six mlp recipes: one after another with all threads, and as `minimize_many` does it. On a GPU as well: images/s against the card's own bfloat16 matrix product, and 16 mlp seeds together and in a loop.
 """
 import argparse, json, multiprocessing, os, statistics, tempfile, time
@@ -89,6 +90,17 @@ def resnet(o):
     return dict(arch='resnet18', width=WIDTH, image=28, batch=B, steps=n, blocks=o.blocks, images_per_second=best, all=rates, warm_up_seconds=warm,
                 ratio={k: best[k]/best['plain'] for k in best}, dtype=str(fast_dtype(o.device)))
 
+def core(o):
+    "On a machine that others use too: images per second of one core's own time (process_time), one thread, blocks in turn"
+    torch.set_num_threads(1)
+    n, data = 4, load_data('fashion_mnist', 4*B)
+    ways, rates = dict(plain=plain(data, 'cpu'), engine=ours(data, 'cpu')), dict(plain=[], engine=[])
+    for f in ways.values(): f(n)
+    for _ in range(o.blocks):
+        for k, f in ways.items(): t0 = time.process_time(); f(n); rates[k].append(n*B/(time.process_time() - t0))
+    best = {k: statistics.median(v) for k, v in rates.items()}
+    return dict(arch='resnet18', width=WIDTH, image=28, batch=B, images_per_core_second=best, all=rates, ratio=best['engine']/best['plain'])
+
 def six():
     return [Recipe('mlp', 'fashion_mnist', a, s, 10_000, epochs=6, lr=.05, random_epochs=6) for a in ('sgd', 'rsgd', 'sam') for s in (0, 1)]
 
@@ -132,7 +144,7 @@ if __name__ == '__main__':
     o = parser.parse_args()
     path = Path(o.out); found = json.loads(path.read_text()) if path.exists() else {}
     found['machine'] = describe_machine()
-    for name, f in dict(sweep=mlp_sweep, resnet=resnet, **(dict(gpu=gpu) if o.device != 'cpu' else {})).items():
+    for name, f in dict(core=core, sweep=mlp_sweep, resnet=resnet, **(dict(gpu=gpu) if o.device != 'cpu' else {})).items():
         if name in o.skip: continue
         torch.set_num_threads(os.cpu_count())
         found[name] = f(o); print(json.dumps({k: v for k, v in found[name].items() if k != 'all'}), flush=True)
