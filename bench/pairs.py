@@ -6,9 +6,9 @@ Trains `sgd` minimizers on Fashion-MNIST with the recipes of the quick preset (o
 `ARCH.csv` (one row per pair and combination), `ARCH-table.csv` (means with 95% intervals over networks), `ARCH-bends.csv`; and all tables into
 bench/results/pairs.json. A run that is killed goes on where it was.
 """
-import argparse, json, sys, time
+import argparse, json, time
 from pathlib import Path
-import pandas as pd, torch
+import pandas as pd
 from landscape_nb.pairs import matching_table
 from landscape_nb.store import describe_machine
 from landscape_nb.study import plan

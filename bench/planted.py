@@ -7,10 +7,9 @@ the standard deviation sigma. `resnet18`: `sgd` minimizers on Fashion-MNIST, tra
 noise of `--noise` times the standard deviation of each parameter. Recovered means an objective not below that of the planted permutation (more is possible: under strong noise the
 optimum is another one); `units` is the share of units that come back to their place. One thread.
 """
-import argparse, json
+import argparse, json, sys
 from pathlib import Path
 import torch
-from torch import nn
 from landscape_nb.alignment import align
 from landscape_nb.similarity import inner
 from landscape_nb.store import describe_machine, stream
@@ -18,19 +17,9 @@ from landscape_nb.study import plan
 from landscape_nb.symmetries import find_symmetries
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT/'tests'))
+from structures import ResidualStream
 METHODS = ('cd', 'bary', 'fw')
-
-class Residual(nn.Module):
-    "The stream hears of the outside through two inputs and two outputs only."
-    def __init__(self, depth=4, width=30, hidden=50):
-        super().__init__()
-        self.first, self.last = nn.Linear(2, width, bias=False), nn.Linear(width, 2, bias=False)
-        self.up = nn.ModuleList(nn.Linear(width, hidden, bias=False) for _ in range(depth))
-        self.down = nn.ModuleList(nn.Linear(hidden, width, bias=False) for _ in range(depth))
-    def forward(self, x):
-        x = self.first(x)
-        for u, d in zip(self.up, self.down): x = x + d(u(x).relu())
-        return self.last(x)
 
 def trials(sym, draw, n):
     "One row per method: trials, how many are recovered, mean share of units, seconds; `draw(i)` gives A, the planted element and B."
@@ -52,7 +41,7 @@ def noisy(sym, a, gen, scale):
     return g, {k: v + scale(v)*torch.randn(v.shape, generator=gen) if k in sym.parameters else v for k, v in sorted(g(a).items())}
 
 def stream_rows(sigma, n):
-    sym = find_symmetries(Residual(), torch.randn(2, 2))
+    sym = find_symmetries(ResidualStream(), torch.randn(2, 2))
     def draw(i):
         gen = stream('residual', sigma, i)
         a = {k: torch.randn(s, generator=gen) for k, s in sorted(sym.shapes.items())}

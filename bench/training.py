@@ -10,11 +10,10 @@ A sweep of six mlp recipes: one after another with all threads, and as `minimize
 import argparse, json, multiprocessing, os, statistics, tempfile, time
 from pathlib import Path
 import torch
-from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 from landscape_nb.data import load_data
-from landscape_nb.engine import fast_dtype, laid_out, prepare
+from landscape_nb.engine import fast_dtype
 from landscape_nb.models import make_model
 from landscape_nb.optimizers import Recipe, Training, minimize, minimize_many, phases
 from landscape_nb.similarity import rounded_products
@@ -69,7 +68,7 @@ def resnet(o):
     n, cores = o.steps, os.cpu_count()
     data = load_data('fashion_mnist', n*B, device=o.device)
     ways = dict(plain=plain(data, o.device), engine=ours(data, o.device))
-    found, warm = {}, {}
+    warm = {}
     if o.compile: ways |= {'plain compiled': plain(data, o.device, compiled=True), 'compiled, channels last': plain(data, o.device, True, True)}
     for k, f in ways.items(): t0 = time.perf_counter(); f(2 if k.startswith('plain') or 'compiled' in k else n); warm[k] = time.perf_counter() - t0
     rates = {k: [] for k in ways}

@@ -10,7 +10,7 @@ __all__ = ['WATCHED', 'LARGE', 'METHODS', 'layout_of', 'one_pass', 'Descent', 'd
 # %% ../nbs/05_alignment.ipynb #imports
 import functools, time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 import torch
@@ -60,7 +60,7 @@ class Descent:
     def within(self, nest:int)->tuple[dict[int, list[Tensor]], bool]:
         "Similarities of a nest where everything is as it is; is it coupled to itself?"
         S = self.similarities(nest)
-        if not (bent := any(self.m.bent[l] for l in S)): return S, False
+        if not any(self.m.bent[l] for l in S): return S, False
         S = {l: [t.clone() for t in s] for l, s in S.items()}
         for l in S: self.m.add_bent(l, S[l], self.choice)
         return S, True

@@ -7,19 +7,19 @@ __all__ = ['ALGORITHMS', 'RULES', 'PRESETS', 'CLASSES', 'pack', 'unpack', 'Cube'
            'BinaryTraining', 'binary_epoch', 'binary_spec', 'minimize_binary', 'binary_recipe_for']
 
 # %% ../nbs/10_binary.ipynb #imports
-import functools, math, sys, time
+import functools, math, time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from .store import Checkpoint, Store, seed_of, stream
 from .data import Data, check_dataset, load_data
-from .models import BINARY, check_arch, make_model
+from .models import BINARY, make_model
 from .group import State, Symmetries, state_of
 from .evaluate import Evaluator, Score
-from .optimizers import MAX_ERROR, Minimum, coupling, random_labels, rate
+from .optimizers import MAX_ERROR, Minimum, _data_of, coupling, minimum_spec, random_labels, rate
 
 # %% ../nbs/10_binary.ipynb #pack
 def pack(
@@ -222,12 +222,7 @@ def _train(recipe, data, report, checkpoint):
 
 def binary_spec(recipe:BinaryRecipe, data:Data)->dict:
     "What a binary minimum is stored under: the recipe but for its label, and the images"
-    spec = dict(asdict(recipe), kind='binary', version=1, data=data.checksum)
-    del spec['label']
-    return spec
-
-@functools.lru_cache(1)
-def _load(*args): return load_data(*args)
+    return minimum_spec(recipe, data, 'binary', 1)
 
 def minimize_binary(
     recipe:BinaryRecipe,
@@ -236,9 +231,7 @@ def minimize_binary(
     report:Callable[[dict], None]=lambda row: None # gets the row of every epoch
 )->Minimum: # its state holds ±1
     "Train as the recipe says, or return what was trained before; a run that was killed goes on from its last checkpoint"
-    if data is None: data = _load(recipe.dataset, recipe.n_train)
-    if data.name != recipe.dataset or recipe.n_train not in (None, len(data.y_train)):
-        raise BinaryRecipeError(f'data: wanted {recipe.n_train or "all"} training images of {recipe.dataset}, got {len(data.y_train)} of {data.name}')
+    data = _data_of(recipe, data, 'cpu', BinaryRecipeError)
     bits, rec = (store or Store()).remember(binary_spec(recipe, data), functools.partial(_train, recipe, data, report))
     train, test = (Score(*rec[k]) for k in ('train', 'test'))
     reason = '' if train.error <= MAX_ERROR else f'train error {train.error:.4f} is above {MAX_ERROR}'

@@ -6,8 +6,7 @@
 __all__ = ['FLIPS', 'ORDERS', 'BinaryStudy', 'binary_claims']
 
 # %% ../nbs/12b_binary_study.ipynb #imports
-import functools, math
-from dataclasses import asdict
+import functools
 import pandas as pd, torch
 from fastcore.basics import patch
 from .alignment import align
@@ -20,7 +19,7 @@ from .optimizers import Minimum
 from .report import (Claim, Measure, bend_claims, claims_table, confound, judge, null_claims, ordering_claims, rank_correlation, reference_sigma,
                                  removal_claims, theory_claims)
 from .store import stream
-from .study import NULL, STUDIES, Study, StudyError, Workbench, _spec, pairs_within
+from .study import NULL, STUDIES, Study, Workbench, _spec, pairs_within
 from .symmetries import find_symmetries
 
 # %% ../nbs/12b_binary_study.ipynb #workbench
@@ -49,15 +48,7 @@ class BinaryStudy(Study):
 
     def minimum(self, label:str, seed:int)->Minimum: return minimize_binary(self.recipe(label, seed), store=self.store, data=self.bench().data)
 
-    def stored(self)->int:
-        "How many minima are there already."
-        return sum(self.store.has(binary_spec(self.recipe(l, s), self.bench().data)) for l in self.labels for s in self.seeds)
-
-    def summary(self)->str:
-        "What is going to run and what is there already."
-        return (f'{self.arch} (width {self.width:g}) on {self.n_train or "all"} images of {self.dataset}; preset {self.preset}; {self.device}\n'
-                f'{len(self.labels)} classes of minima: {", ".join(self.labels)}; seeds {", ".join(map(str, self.seeds))}; {self.stored()} of {len(self.labels)*len(self.seeds)} are in the store\n'
-                f'results go to {self.out}')
+    def spec(self, label:str, seed:int)->dict: return binary_spec(self.recipe(label, seed), self.bench().data)
 
 for _arch in BINARY: STUDIES[_arch] = BinaryStudy
 

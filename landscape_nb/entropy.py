@@ -7,7 +7,7 @@ __all__ = ['signs', 'solution_mask', 'walsh', 'krawtchouk', 'bits', 'around', 'e
 
 # %% ../nbs/11f_entropy.ipynb #imports
 import numpy as np
-from scipy.special import comb, eval_jacobi, ndtr
+from scipy.special import comb, ndtr
 from .shallow import bell
 
 # %% ../nbs/11f_entropy.ipynb #count

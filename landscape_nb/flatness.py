@@ -6,7 +6,7 @@
 __all__ = ['draw', 'shaken', 'ordered', 'measured', 'local_energy', 'tangent_energy', 'capped', 'ascend', 'worst_case']
 
 # %% ../nbs/08_flatness.ipynb #imports
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 from .alignment import align

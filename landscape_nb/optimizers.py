@@ -404,19 +404,19 @@ def _train(recipes, data, report, checkpoint, batched=None):
     return found
 
 # %% ../nbs/07_optimizers.ipynb #minimize
-def minimum_spec(recipe:Recipe, data:Data) -> dict:
+def minimum_spec(recipe:Recipe, data:Data, kind:str='minimum', version:int=2) -> dict:
     "What a minimum is stored under: the recipe but for its label, which changes nothing in the training, and the images"
-    spec = dict(asdict(recipe), kind='minimum', version=2, data=data.checksum)
+    spec = dict(asdict(recipe), kind=kind, version=version, data=data.checksum)
     del spec['label']
     return spec
 
 @functools.lru_cache(1)
 def _load(*args): return load_data(*args)
 
-def _data_of(recipe, data, device):
+def _data_of(recipe, data, device, error=RecipeError):
     if data is None: data = _load(recipe.dataset, recipe.n_train, 0, device)
     if data.name != recipe.dataset or recipe.n_train not in (None, len(data.y_train)):
-        raise RecipeError(f'data: wanted {recipe.n_train or "all"} training images of {recipe.dataset}, got {len(data.y_train)} of {data.name}')
+        raise error(f'data: wanted {recipe.n_train or "all"} training images of {recipe.dataset}, got {len(data.y_train)} of {data.name}')
     return data
 
 def minimize(

@@ -8,7 +8,6 @@ __all__ = ['SOLVERS', 'CHARTS', 'matching_table']
 # %% ../nbs/11c_pairs.ipynb #imports
 import itertools
 from collections.abc import Sequence
-import torch
 from fastcore.basics import patch
 from .alignment import align
 from .evaluate import Evaluator

@@ -8,7 +8,7 @@ __all__ = ['gradient', 'sam_sharpness', 'curvature', 'filter_normalised']
 # %% ../nbs/08a_sharpness.ipynb #imports
 import warnings
 import torch
-from torch import Tensor, nn
+from torch import nn
 from .evaluate import Evaluator
 from .group import State, lift
 

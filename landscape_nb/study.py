@@ -9,7 +9,7 @@ __all__ = ['PRESETS', 'N_TRAIN', 'WIDTH', 'BEND_BATCH', 'SIGMAS', 'NULL', 'STUDI
 # %% ../nbs/11a_study.ipynb #imports
 import functools, inspect, itertools, sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path as Folder
 from typing import NamedTuple
 import torch
@@ -22,7 +22,7 @@ from .flatness import local_energy
 from .group import State, Symmetries, state_of
 from .models import BINARY, check_arch, make_model
 from .optimizers import ALGORITHMS, CONTROLS, LABELS, Minimum, Recipe, minimize, minimum_spec, recipe_for
-from .paths import REMOVALS, Path, barrier, fit_bend, removed
+from .paths import Path, barrier, fit_bend, removed
 from .store import Store, describe_machine, home, stream, sweep
 from .symmetries import find_symmetries
 from .torus import Torus
@@ -80,6 +80,9 @@ class Study:
 
     def recipe(self, label:str, seed:int)->Recipe:
         return recipe_for(self.arch, self.dataset, label, seed, self.preset, n_train=self.n_train, width=self.width)
+
+    def spec(self, label:str, seed:int)->dict: # what a minimum is stored under
+        return minimum_spec(self.recipe(label, seed), self.bench().data)
 
 # %% ../nbs/11a_study.ipynb #plan
 STUDIES: dict[str, type] = {}     # network -> its class of study, where that is not `Study`
@@ -307,7 +310,7 @@ def frames(self:Study)->dict:
 def summary(self:Study)->str:
     "What is going to run and what is there already."
     todo = [(l, s) for l in self.labels for s in self.seeds]
-    there = sum(self.store.has(minimum_spec(self.recipe(*n), self.bench().data)) for n in todo)
+    there = sum(self.store.has(self.spec(*n)) for n in todo)
     return (f'{self.arch} (width {self.width:g}) on {self.n_train or "all"} images of {self.dataset}; preset {self.preset}; {self.device}\n'
             f'{len(self.labels)} classes of minima: {", ".join(self.labels)}; seeds {", ".join(map(str, self.seeds))}; {there} of {len(todo)} are in the store\n'
             f'results go to {self.out}')

@@ -733,3 +733,17 @@ def two_outputs():
         x = F.relu(s.fc(x))
         return s.head(x), s.other(x)
     return Net(f, fc=nn.Linear(10, 12), head=nn.Linear(12, 5), other=nn.Linear(12, 3)), vector()
+
+# not one of the list: the planted problem of the tests and benches of alignment
+
+class ResidualStream(nn.Module):
+    "The stream hears of the outside through two inputs and two outputs only."
+    def __init__(self, depth=4, width=30, hidden=50):
+        super().__init__()
+        self.first, self.last = nn.Linear(2, width, bias=False), nn.Linear(width, 2, bias=False)
+        self.up = nn.ModuleList(nn.Linear(width, hidden, bias=False) for _ in range(depth))
+        self.down = nn.ModuleList(nn.Linear(hidden, width, bias=False) for _ in range(depth))
+    def forward(self, x):
+        x = self.first(x)
+        for u, d in zip(self.up, self.down): x = x + d(u(x).relu())
+        return self.last(x)

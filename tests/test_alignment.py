@@ -1,7 +1,5 @@
 "Alignment of every structure and architecture: planted elements come back, objectives are what they say, solvers are deterministic."
-import warnings
 import pytest, torch
-from torch import nn
 from torch.func import functional_call
 from landscape_nb.alignment import METHODS, align, block_similarity
 from landscape_nb.group import generic_state, state_of
@@ -11,7 +9,7 @@ from landscape_nb.similarity import Matching, inner
 from landscape_nb.store import stream
 from landscape_nb.symmetries import find_symmetries
 from landscape_nb.torus import Torus
-from structures import STRUCTURES
+from structures import STRUCTURES, ResidualStream
 from test_structures import symmetries
 
 WEIGHTS = [m for m in METHODS if m not in ('activation', 'none')]
@@ -65,22 +63,9 @@ def test_no_single_block_can_gain(name):
         rows, cols = linear_sum_assignment(S.numpy(), maximize=True)
         assert S[rows, cols].sum() <= S.trace() + 1e-9*abs(S.trace()) or name == 'vit' and block.parent is None
 
-def residual(depth=4, width=30, hidden=50):
-    class Residual(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.first, self.last = nn.Linear(2, width, bias=False), nn.Linear(width, 2, bias=False)
-            self.up = nn.ModuleList(nn.Linear(width, hidden, bias=False) for _ in range(depth))
-            self.down = nn.ModuleList(nn.Linear(hidden, width, bias=False) for _ in range(depth))
-        def forward(self, x):
-            x = self.first(x)
-            for u, d in zip(self.up, self.down): x = x + d(u(x).relu())
-            return self.last(x)
-    return find_symmetries(Residual(), torch.randn(2, 2))
-
 def test_planted_in_a_residual_network():
     "Two inputs and two outputs hold a stream of 30 units: coordinate descent is lost, Frank and Wolfe finds 50 of 50, and 30 of 30 under noise as strong as the weights."
-    sym, found, seconds = residual(), {}, {}
+    sym, found, seconds = find_symmetries(ResidualStream(), torch.randn(2, 2)), {}, {}
     for sigma, trials in ((0, 50), (1, 30)):
         for trial in range(trials):
             gen = stream('residual', sigma, trial)
