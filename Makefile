@@ -28,7 +28,7 @@ GIVEN := $(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $v)),$v))
 UNKNOWN := $(filter-out $(STRINGS) $(NUMBERS) PYTHON,$(GIVEN))
 $(if $(UNKNOWN),$(error there is no parameter $(UNKNOWN); there are $(STRINGS) $(NUMBERS) PYTHON))
 
-.PHONY: help setup data reproduce results test export docs clean
+.PHONY: help setup data reproduce results test types export docs clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -57,6 +57,11 @@ results:  ## keep the claims, small tables and figures of the last run beside th
 
 test: $(READY) data  ## every page, and every check that no page can hold
 	$(BIN)/python -m pytest
+
+types: $(READY)  ## what a type checker says of every module, methods that are added to classes among them
+	rm -rf build/types
+	$(BIN)/python tools/stubs.py build/types/landscape_nb --check
+	cd build/types && ../../$(BIN)/ty check --python ../../.venv --config-file ../../tools/ty.toml --error-on-warning landscape_nb
 
 export: $(READY)  ## landscape_nb/ and README.md from nbs/
 	$(BIN)/nbdev_export

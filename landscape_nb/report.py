@@ -45,7 +45,7 @@ def contrast(
 # %% ../nbs/12_report.ipynb #reference_sigma
 def reference_sigma(
     flatness:pd.DataFrame,
-    sigma:float=None,    # a measured σ to use instead of the rule
+    sigma:float|None=None,    # a measured σ to use instead of the rule
     label:str='sgd',     # the class that the rule looks at; all classes if it is absent
     target:float=.1      # wanted mean rise of the error
     )->float:
@@ -232,7 +232,7 @@ def confound(
 # %% ../nbs/12_report.ipynb #claims_table
 def claims_table(
     frames:dict,              # the tables of a study; missing ones count as empty
-    sigma:float=None,         # σ of the flatness claims; None: `reference_sigma`
+    sigma:float|None=None,    # σ of the flatness claims; None: `reference_sigma`
     matching:str='greedy',    # matching of the distance claims
     bend_limit:float=.001     # allowed rise of the error on a bent path
     )->pd.DataFrame:

@@ -306,7 +306,7 @@ class Verification:
 
     def start(self)->State: return generic_state(self.like, self.sym.parameters, torch.Generator().manual_seed(self.seed))     # constants are in `f`
 
-    def change(self, objects:list, planted:bool=False)->float:
+    def change(self, objects:list, planted:bool=False)->tuple[float, float|None]: # the second where something is planted
         "Change of the outputs under a random element of some blocks and families; `planted`: then every block also at one wire alone."
         gen = torch.Generator().manual_seed(self.seed+1)
         chosen = {id(o) for o in objects}

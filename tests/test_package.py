@@ -1,0 +1,105 @@
+"What is built from the checkout: it installs, imports and checks, and tells a type checker what it holds."
+import os, re, shutil, subprocess, sys
+from pathlib import Path
+import pytest
+
+BIN = Path(sys.executable).parent
+ENV = {k: v for k, v in os.environ.items() if k not in ('PYTHONPATH', 'VIRTUAL_ENV')}     # the checkout must not be found by chance
+
+def run(*cmd, **kw):
+    r = subprocess.run([*map(str, cmd)], capture_output=True, text=True, env=ENV, **kw)
+    assert r.returncode == 0, r.stdout + r.stderr
+    return r.stdout
+
+@pytest.fixture(scope='module')
+def dist(tmp_path_factory):
+    "sdist, and the wheel built from it, of a copy of the checkout."
+    root, copy = Path(__file__).resolve().parent.parent, tmp_path_factory.mktemp('package')/'checkout'
+    shutil.copytree(root, copy, ignore=shutil.ignore_patterns('.git', '.venv', 'out', 'data', '_site', 'build', 'dist', '*.egg-info', '__pycache__'))
+    run(sys.executable, '-m', 'build', '--no-isolation', '-o', copy/'dist', copy)
+    return copy/'dist'
+
+@pytest.fixture(scope='module')
+def installed(dist, tmp_path_factory):
+    "An environment that holds the wheel, and sees the libraries of this one behind it."
+    env = tmp_path_factory.mktemp('installed')/'env'
+    run(sys.executable, '-m', 'venv', '--without-pip', env)
+    python = env/'bin/python'
+    here = run(sys.executable, '-c', 'import sysconfig; print(sysconfig.get_path("purelib"))').strip()
+    site = Path(run(python, '-c', 'import sysconfig; print(sysconfig.get_path("purelib"))').strip())
+    (site/'behind.pth').write_text(here)          # as a plain path: what is installed there in place of a folder stays unseen
+    wheel, = dist.glob('*.whl')
+    run(sys.executable, '-m', 'pip', '--python', python, 'install', '--no-deps', '--no-index', wheel)
+    return python, site
+
+def test_the_wheel_is_small(dist):
+    wheel, = dist.glob('*.whl')
+    assert wheel.stat().st_size < 2**20
+
+def test_every_module_imports_from_the_wheel(installed, root, tmp_path):
+    python, site = installed
+    rooms = sorted(p.stem for p in root.glob('landscape_nb/[!_]*.py'))
+    say = f'import importlib\nfor m in {rooms}: print(importlib.import_module("landscape_nb."+m).__file__)'
+    files = run(python, '-c', say, cwd=tmp_path).split()
+    assert files == [str(site/f'landscape_nb/{m}.py') for m in rooms]
+
+def test_requirements_agree(installed):
+    assert 'No broken requirements' in run(sys.executable, '-m', 'pip', '--python', installed[0], 'check')
+
+def test_every_module_has_types(installed):
+    at = installed[1]/'landscape_nb'
+    assert (at/'py.typed').exists()
+    assert {p.stem for p in at.glob('*.pyi')} == {p.stem for p in at.glob('*.py')} - {'_modidx'}
+
+def ty(python, *args, cwd):
+    r = subprocess.run([BIN/'ty', 'check', '--python', python, '--output-format', 'concise', *args], cwd=cwd, capture_output=True, text=True, env=ENV)
+    assert r.returncode in (0, 1), r.stderr
+    return [line for line in r.stdout.splitlines() if re.match(r'\S+:\d+:\d+:', line)]
+
+USER = '''
+from typing import assert_type
+from torch import Tensor, nn
+from landscape_nb.symmetries import State, Symmetries, find_symmetries, state_of
+from landscape_nb.torus import Torus
+from landscape_nb.paths import Path
+
+def f(a: nn.Module, b: nn.Module, x: Tensor):
+    sym = assert_type(find_symmetries(a, x), Symmetries)
+    T = Torus(sym)
+    p, q = T.project(state_of(a)), T.project(state_of(b))
+    assert_type(T.dist(p, q), float)
+    assert_type(T.angles(p, q), Tensor)
+    assert_type(sym.act(sym.sample(), p), State)
+'''
+
+needs_ty = pytest.mark.skipif(not (BIN/'ty').exists(), reason='ty is not installed')
+
+@needs_ty
+@pytest.mark.parametrize('what, args', [('bodies', ['--config-file', 'ty.toml']), ('stubs', ['--ignore', 'incompatible-method-override'])])       # recipes of binary networks are others
+def test_types_agree(what, args, root, tmp_path):
+    shutil.copy(root/'tools/ty.toml', tmp_path)
+    run(sys.executable, root/'tools/stubs.py', tmp_path/'landscape_nb', *(['--check'] if what == 'bodies' else []))
+    assert ty(sys.executable, '--error-on-warning', *args, 'landscape_nb', cwd=tmp_path) == []
+
+@needs_ty
+def test_a_wrong_type_in_a_body_is_seen(root, tmp_path):
+    "A method that is added to a class is checked as one."
+    shutil.copy(root/'tools/ty.toml', tmp_path)
+    run(sys.executable, root/'tools/stubs.py', tmp_path/'landscape_nb', '--check')
+    at, body = tmp_path/'landscape_nb/torus.py', 'self.sym.validate(a)'
+    assert at.read_text().count(body) == 1
+    at.write_text(at.read_text().replace(body, 'self.sym.validate(a, 3)'))
+    found, = ty(sys.executable, '--config-file', 'ty.toml', 'landscape_nb', cwd=tmp_path)
+    assert 'too-many-positional-arguments' in found, found
+
+@needs_ty
+def test_a_checker_knows_the_methods_that_are_added(installed, tmp_path):
+    (tmp_path/'user.py').write_text(USER)
+    assert ty(installed[0], 'user.py', cwd=tmp_path) == []
+
+@needs_ty
+@pytest.mark.parametrize('wrong, rule', [('T.dist(p)', 'missing-argument'), ('T.project(3)', 'invalid-argument-type'), ('T.geodesic(p, q, at=.5)', 'unknown-argument'), ('sym.blok', 'missing-attribute')])
+def test_a_checker_sees_a_wrong_call(installed, tmp_path, wrong, rule):
+    (tmp_path/'user.py').write_text(USER + f'    {wrong}\n')
+    found = ty(installed[0], 'user.py', cwd=tmp_path)
+    assert found and all(line.startswith(f'user.py:{len(USER.splitlines())+1}:') for line in found) and any(rule in line for line in found), found
