@@ -416,7 +416,8 @@ def bits_along(self:Evaluator, path:Callable[[float], State], ts:Sequence[float]
 @patch
 def train_logits(self:Evaluator, state:State, x:Tensor)->Tensor:
     "Logits of one batch with normalisations by the batch; differentiable in the state, which is left as it is."
-    state = {k: v if v.requires_grad else v.clone() for k, v in state.items()}
+    weights = dict(self.net.named_parameters())            # statistics are not read, and written into
+    state = {k: v if k in weights else v.detach().clone() for k, v in state.items()}
     try:
         for m in self.norms: m.train()
         return self.forward(state, x)
