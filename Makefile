@@ -68,7 +68,8 @@ export: $(READY)  ## landscape_nb/ and README.md from nbs/
 	$(BIN)/nbdev_clean
 	$(BIN)/python tools/sync_readme.py
 
-docs: $(READY)  ## the pages as HTML in _site/
+docs: $(READY)  ## the documentation site in _site/: the pages as committed, the functions of every module; a dead link is an error
+	$(BIN)/python -m pip install --quiet --no-input -c constraints.txt $$(sed -n 's/^docs_requirements = //p' settings.ini)
 	$(BIN)/python tools/build_site.py _site
 
 clean:  ## remove what these commands leave, but for .venv/, data/ and out/
