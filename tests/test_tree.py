@@ -1,5 +1,5 @@
 "The checkout agrees with itself: exports fresh, notebooks clean, imports in order, requirements complete."
-import ast, re, shutil, subprocess, sys
+import ast, importlib.util, re, shutil, subprocess, sys
 from configparser import ConfigParser
 from pathlib import Path
 import pytest
@@ -131,3 +131,33 @@ def test_the_look_of_the_site_fetches_nothing(root):
 def test_actions_are_pinned(root):
     for f in root.glob('.github/workflows/*.yml'):
         for used in re.findall(r'uses: (\S+)', f.read_text()): assert re.fullmatch(r'[\w-]+/[\w-]+@[0-9a-f]{40}', used), f'{f.name}: {used}'
+
+def test_what_contributing_names_is_there(root):
+    text = (root/'CONTRIBUTING.md').read_text()
+    files = re.findall(r'`((?:tests|bench|nbs)/[\w./]+\w)`|\]\((nbs/\w+\.ipynb)\)|python (?:-m )?((?:tests|bench)/\w+\.py)', text)
+    assert len(files) > 15 and all((root/next(filter(None, f))).exists() for f in files)
+    source = '\n'.join(f.read_text() for f in root.glob('landscape_nb/*.py'))
+    for name in ('ARCHS', 'FUNCTIONS', 'NotUnderstood', 'RULES', 'recipe_for', 'all_claims', 'Claim', 'Recipe'):
+        assert f'`{name}`' in text and re.search(rf'^(class |def )?{name}\b', source, re.M), name
+
+def test_the_citation_is_of_this_version(root):
+    yaml = pytest.importorskip('yaml')
+    cite = yaml.safe_load((root/'CITATION.cff').read_text())
+    assert cite['version'] == settings(root)['version'] and cite['license'] == settings(root)['license'] and cite['repository-code'] == 'https://github.com/{user}/{repo}'.format(**settings(root))
+    assert cite['references'][0]['identifiers'][0]['value'] in ('arXiv:2202.03038',) and len(cite['references'][0]['authors']) == 6
+
+def test_forms_of_issues_can_be_read(root):
+    yaml = pytest.importorskip('yaml')
+    forms = {f.stem: yaml.safe_load(f.read_text()) for f in root.glob('.github/ISSUE_TEMPLATE/*.yml')}
+    assert {'bug', 'unsupported_network', 'question'} <= forms.keys()
+    for name, form in forms.items():
+        if name != 'config': assert {'name', 'description', 'body'} <= form.keys() and all(part['type'] == 'textarea' for part in form['body'])
+
+@pytest.mark.skipif(importlib.util.find_spec('mkdocs') is None, reason='mkdocs is not installed (make docs installs it)')
+def test_a_dead_link_stops_the_site(root, tmp_path):
+    for name in ('nbs', 'tools', 'landscape_nb'): shutil.copytree(root/name, tmp_path/name)
+    page = tmp_path/'nbs/tour.ipynb'
+    assert page.read_text().count('(08_flatness.ipynb)') == 1
+    page.write_text(page.read_text().replace('(08_flatness.ipynb)', '(08_flat.ipynb)'))
+    r = subprocess.run([sys.executable, tmp_path/'tools/build_site.py', tmp_path/'_site'], capture_output=True, text=True)
+    assert r.returncode and '08_flat.md' in r.stderr

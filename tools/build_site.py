@@ -32,8 +32,8 @@ def shown(output, name, out):
     return fenced(data['text/plain'], 'text title="out"') if data.get('text/plain') else ''
 
 def linked(text):
-    "Links between pages: to Markdown."
-    return re.sub(r'\]\((\w+)\.ipynb', r'](\1.md', text)
+    "Links between pages, and to files at the top: to Markdown."
+    return re.sub(r'\]\((\w+)\.ipynb', r'](\1.md', re.sub(r'\]\(\.\./(\w+\.md)', r'](\1', text))
 
 def page(path, out):
     "The Markdown of one notebook."
@@ -100,7 +100,9 @@ def write_pages(out):
             (to := out/f.relative_to(ROOT/'nbs')).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(f, to)
     for f in FILES:
-        if (ROOT/f'{f}.md').exists(): (out/f'{f}.md').write_text(re.sub(r'\]\(nbs/(\w+)\.ipynb', r'](\1.md', (ROOT/f'{f}.md').read_text(encoding='utf-8')), encoding='utf-8')
+        if (ROOT/f'{f}.md').exists():
+            text = (ROOT/f'{f}.md').read_text(encoding='utf-8')
+            (out/f'{f}.md').write_text(re.sub(r'\]\(nbs/(\w+)\.ipynb', r'](\1.md', text.replace('](README.md', '](index.md')), encoding='utf-8')
     shutil.copy(ROOT/'tools/site.css', out)
     return navigation([p.stem for p in notebooks], exports)
 
@@ -110,7 +112,7 @@ def build(out):
         tmp = Path(tmp)
         config = dict(INHERIT=str(ROOT/'tools/mkdocs.yml'), docs_dir=str(tmp/'docs'), site_dir=str(Path(out).resolve()), nav=write_pages(tmp/'docs'), hooks=[str(ROOT/'tools/site_math.py')])
         (tmp/'mkdocs.yml').write_text(json.dumps(config))           # JSON is YAML
-        return subprocess.run([sys.executable, '-m', 'mkdocs', 'build', '--strict', '-q', '-f', tmp/'mkdocs.yml'], env=os.environ | {'NO_MKDOCS_2_WARNING': '1'}).returncode
+        return subprocess.run([sys.executable, '-m', 'mkdocs', 'build', '--strict', '-f', tmp/'mkdocs.yml'], env=os.environ | {'NO_MKDOCS_2_WARNING': '1'}).returncode
 
 if __name__ == '__main__':
     if '--pages' in sys.argv[2:]: write_pages(Path(sys.argv[1]))
