@@ -67,7 +67,7 @@ test: $(READY) data  ## every page, and every check that no page can hold
 types: $(READY)  ## what a type checker says of every module, methods that are added to classes among them
 	rm -rf build/types
 	$(BIN)/python tools/stubs.py build/types/landscape_nb --check
-	cd build/types && ../../$(BIN)/ty check --python ../../.venv --config-file ../../tools/ty.toml --error-on-warning landscape_nb
+	cd build/types && env -u PYTHONPATH ../../$(BIN)/ty check --python ../../.venv --config-file ../../tools/ty.toml --error-on-warning landscape_nb
 
 export: $(READY)  ## landscape_nb/ and README.md from nbs/
 	$(BIN)/nbdev_export
