@@ -8,7 +8,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT/'tools'))
 from stubs import Package
 
-GROUPS = [('Start here', r'index|tour|reproduce'), ('Ground', r'0[0-2]_'), ('Symmetries', r'02[a-z]_|03'), ('Torus and alignment', r'04|05'), ('Evaluation and training', r'06|07'),
+GROUPS = [('Start here', r'index|tour|reproduce'), ('Ground', r'0[01]|02_'), ('Symmetries', r'02[a-z]_|03'), ('Torus and alignment', r'04|05'), ('Evaluation and training', r'06|07'),
           ('Flatness and paths', r'08|09'), ('Binary networks', r'10'), ('Theory', r'11_|11[d-f]'), ('Study and report', r'1[1-9]'), ('More', r'')]
 FILES = ['CONTRIBUTING', 'CHANGELOG']
 HIDDEN = re.compile(r'^#\s*\|\s*hide\b', re.M)

@@ -31,9 +31,9 @@ def signature(f, prop=False):
     f.body, f.decorator_list = docstring(f) + [ast.Expr(ast.Constant(...))], ([ast.Name('property')] if prop else []) + keep
     return ast.fix_missing_locations(f)
 
-def attributes(c):
-    "`self.a = a` of a parameter with a type, and `self.a:type = …`, as declarations; what else is assigned is any value."
-    out = {}
+def attributes(c, later):
+    "`self.a = a` of a parameter with a type, and `self.a:type = …`, as declarations; what else is assigned, there or `later`, is any value."
+    out = dict.fromkeys(later)
     for f in c.body:
         if not isinstance(f, ast.FunctionDef): continue
         types = {a.arg: a.annotation for a in [*f.args.args, *f.args.kwonlyargs] if a.annotation is not None}
@@ -61,6 +61,11 @@ class Module:
             elif isinstance(n, ast.ClassDef): self.classes[n.name] = n
             cls, prop = patch_of(n)
             if cls: self.patches[cls].append((n, prop))
+
+    def later(self, cls):
+        "Attributes that are assigned to a class after it was made."
+        at = [t for n in self.tree.body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Attribute)]
+        return [t.attr for t in at if isinstance(t.value, ast.Name) and t.value.id == cls]
 
     def where(self, name):
         "The import that a stub elsewhere needs for a name that holds here; None for a builtin."
@@ -106,7 +111,7 @@ class Package:
             elif isinstance(n, ast.ClassDef):
                 more, lines = self.methods(m, n)
                 needed |= lines
-                body = docstring(n) + [b for b in n.body if isinstance(b, (ast.AnnAssign, ast.Assign))] + attributes(n)
+                body = docstring(n) + [b for b in n.body if isinstance(b, (ast.AnnAssign, ast.Assign))] + attributes(n, m.later(n.name))
                 body += [signature(b) for b in n.body if isinstance(b, ast.FunctionDef)] + more
                 n = copy(n)
                 n.body = body or [ast.Expr(ast.Constant(...))]
@@ -115,6 +120,7 @@ class Package:
                 n = copy(n)
                 n.names = [ast.alias(a.name, a.asname or a.name) for a in n.names]
                 out.append(n)
+            elif isinstance(n, ast.Assign) and not all(isinstance(t, (ast.Name, ast.Tuple)) for t in n.targets): continue     # of an attribute
             elif isinstance(n, (ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign)) or isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant): out.append(n)
         at = next((i for i, n in enumerate(out) if isinstance(n, (ast.Import, ast.ImportFrom))), 0)
         out[at:at] = [ast.parse(line).body[0] for line in sorted(needed)]
