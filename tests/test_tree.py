@@ -93,7 +93,7 @@ def test_every_import_of_the_package_is_required(root):
 
 def test_every_requirement_is_pinned(root):
     pinned = {distribution(line) for line in (root/'constraints.txt').read_text().splitlines()}
-    wanted = {distribution(r) for key in ('requirements', 'dev_requirements', 'docs_requirements') for r in settings(root)[key].split()}
+    wanted = {distribution(r) for key in settings(root) if key.endswith('requirements') for r in settings(root)[key].split()}
     assert wanted <= pinned
 
 @pytest.fixture(scope='module')
