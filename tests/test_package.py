@@ -1,5 +1,5 @@
 "What is built from the checkout: it installs, imports and checks, and tells a type checker what it holds."
-import os, re, shutil, subprocess, sys
+import ast, json, os, re, shutil, subprocess, sys
 from pathlib import Path
 import pytest
 
@@ -36,12 +36,27 @@ def test_the_wheel_is_small(dist):
     wheel, = dist.glob('*.whl')
     assert wheel.stat().st_size < 2**20
 
-def test_every_module_imports_from_the_wheel(installed, root, tmp_path):
-    python, site = installed
-    rooms = sorted(p.stem for p in root.glob('landscape_nb/[!_]*.py'))
-    say = f'import importlib\nfor m in {rooms}: print(importlib.import_module("landscape_nb."+m).__file__)'
-    files = run(python, '-c', say, cwd=tmp_path).split()
-    assert files == [str(site/f'landscape_nb/{m}.py') for m in rooms]
+ASK = '''
+import importlib, inspect, json, sys
+out = {}
+for room in sys.argv[1:]:
+    m = importlib.import_module('landscape_nb.'+room)
+    own = [o for o in vars(m).values() if getattr(o, '__module__', '') == m.__name__]
+    plain = lambda f: inspect.isfunction(f) and not f.__name__.startswith('__') and f.__name__ != '<lambda>'
+    names = lambda f: [*inspect.signature(f).parameters]
+    classes = {o.__name__: {k: names(f) for k, f in vars(o).items() if plain(f)} for o in own if inspect.isclass(o)}
+    out[room] = dict(file=m.__file__, functions={f.__name__: names(f) for f in own if plain(f)}, classes=classes)
+print(json.dumps(out))
+'''
+
+@pytest.fixture(scope='module')
+def imported(installed, tmp_path_factory):
+    "What every module holds once it is imported from the wheel, methods added by other modules among it."
+    rooms = sorted(p.stem for p in (Path(__file__).resolve().parent.parent/'landscape_nb').glob('[!_]*.py'))
+    return json.loads(run(installed[0], '-c', ASK, *rooms, cwd=tmp_path_factory.mktemp('elsewhere')))
+
+def test_every_module_imports_from_the_wheel(installed, imported):
+    assert {m: o['file'] for m, o in imported.items()} == {m: str(installed[1]/f'landscape_nb/{m}.py') for m in imported}
 
 def test_requirements_agree(installed):
     assert 'No broken requirements' in run(sys.executable, '-m', 'pip', '--python', installed[0], 'check')
@@ -50,6 +65,22 @@ def test_every_module_has_types(installed):
     at = installed[1]/'landscape_nb'
     assert (at/'py.typed').exists()
     assert {p.stem for p in at.glob('*.pyi')} == {p.stem for p in at.glob('*.py')} - {'_modidx'}
+
+def arguments(f): return [a.arg for a in [*f.args.posonlyargs, *f.args.args, *filter(None, [f.args.vararg]), *f.args.kwonlyargs, *filter(None, [f.args.kwarg])]]
+
+def test_stubs_hold_what_is_there(installed, imported):
+    "Every function and every method, with the arguments that it has when the package runs."
+    count = 0
+    for room, held in imported.items():
+        stub = ast.parse((installed[1]/f'landscape_nb/{room}.pyi').read_text()).body
+        told = {n.name: arguments(n) for n in stub if isinstance(n, ast.FunctionDef)}
+        assert {k: told.get(k) for k in held['functions']} == held['functions'], room
+        for c in (n for n in stub if isinstance(n, ast.ClassDef)):
+            methods = {n.name: arguments(n) for n in c.body if isinstance(n, ast.FunctionDef)}
+            real = {k: v for k, v in held['classes'][c.name].items() if k in methods or not k.startswith('_')}
+            assert {k: methods.get(k) for k in real} == real, f'{room}.{c.name}'
+            count += len(real)
+    assert count > 150
 
 def ty(python, *args, cwd):
     r = subprocess.run([BIN/'ty', 'check', '--python', python, '--output-format', 'concise', *args], cwd=cwd, capture_output=True, text=True, env=ENV)
