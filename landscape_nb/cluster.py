@@ -83,15 +83,17 @@ class Cluster:
         with self.client() as (client, probe): return self._check(client, probe)
 
     def _check(self, client, probe):
+        none = ClusterError(f'scheduler: {self.address} has no workers; start some: dask worker {self.address} --nworkers 2 --nthreads 1')
         try: client.wait_for_workers(1, timeout=10)
-        except TimeoutError: raise ClusterError(f'scheduler: {self.address} has no workers; start some: dask worker {self.address} --nworkers 2 --nthreads 1') from None
+        except TimeoutError: raise none from None
         workers = client.scheduler_info(n_workers=-1)['workers']
-        found = client.run(complaint, code_here(), probe, on_error='return')
+        found = {w: o for w, o in client.run(complaint, code_here(), probe, on_error='return').items() if not isinstance(o, OSError)}     # else it died just now
+        if not found: raise none
         bad = {w: f'cannot run landscape_nb ({o!r}): install it there' if isinstance(o, BaseException) else o for w, o in found.items()}
-        bad |= {w: f'runs {o["nthreads"]} tasks at once in one process: start it with --nthreads 1' for w, o in workers.items() if o['nthreads'] != 1}
+        bad |= {w: f'runs {o["nthreads"]} tasks at once in one process: start it with --nthreads 1' for w, o in workers.items() if w in found and o['nthreads'] != 1}
         for w, o in bad.items():
             if o: raise ClusterError(f'scheduler: the worker {w} {o}')
-        return len(workers)
+        return len(found)
 
 # %% ../nbs/00a_cluster.ipynb #run
 @patch
