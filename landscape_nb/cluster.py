@@ -89,10 +89,10 @@ class Cluster:
         workers = client.scheduler_info(n_workers=-1)['workers']
         found = {w: o for w, o in client.run(complaint, code_here(), probe, on_error='return').items() if not isinstance(o, OSError)}     # else it died just now
         if not found: raise none
-        bad = {w: f'cannot run landscape_nb ({o!r}): install it there' if isinstance(o, BaseException) else o for w, o in found.items()}
-        bad |= {w: f'runs {o["nthreads"]} tasks at once in one process: start it with --nthreads 1' for w, o in workers.items() if w in found and o['nthreads'] != 1}
-        for w, o in bad.items():
-            if o: raise ClusterError(f'scheduler: the worker {w} {o}')
+        for w, o in found.items():
+            bad = [f'cannot run landscape_nb ({o!r}): install it there' if isinstance(o, BaseException) else o] if o else []
+            if (threads := workers[w]['nthreads']) != 1: bad.append(f'runs {threads} tasks at once in one process: start it with --nthreads 1')
+            if bad: raise ClusterError(f'scheduler: the worker {w} {"; it ".join(bad)}')
         return len(found)
 
 # %% ../nbs/00a_cluster.ipynb #run
