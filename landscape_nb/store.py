@@ -256,8 +256,10 @@ def has(self:Store, spec:dict) -> bool:
 
 @patch
 def provenance(self:Store, spec:dict) -> dict|None:
-    "When, in how many seconds and on what machine the result of `spec` was computed; None when there is none"
-    return json.loads(self.path(spec).read_bytes())['provenance'] if self.has(spec) else None
+    "When, in how many seconds and on what machine the result of `spec` was computed; None when there is none (its tensors are not read)"
+    try: doc = json.loads(self.path(spec).read_bytes())
+    except (FileNotFoundError, ValueError): return None
+    return doc.get('provenance') if isinstance(doc, dict) and doc.get('spec') == json.loads(canonical(spec)) else None
 
 @patch
 def remember(self:Store,
