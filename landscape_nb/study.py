@@ -311,6 +311,13 @@ def frames(self:Study)->dict:
     out['bends'], out['bend_paths'] = self.bends(nets)
     return {k: f for k, f in out.items() if len(f)}
 
+@patch
+def environment(self:Study)->dict:
+    "Provenance: the resolved parameters, the settings of the preset, versions and machine, checksum of the training images, the symmetries in one line."
+    b = self.bench()
+    return dict(parameters=dict(asdict(self), out=Folder(self.out).name), settings=dict(self.size._asdict(), sigmas=self.sigmas), machine=describe_machine(),
+                data=b.data.checksum, symmetries=str(b.sym).splitlines(), torus=repr(b.torus))
+
 # %% ../nbs/11a_study.ipynb #ask
 class _Ask:
     "A study that computes nothing: it notes its tasks, and what each of them asks the store for"
