@@ -1,10 +1,12 @@
 "A cluster gives the numbers of this machine, also when one of its workers is killed; one that cannot is refused before anything is computed."
-import json, os, subprocess, sys, time
+import json, os, signal, subprocess, sys, time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 import psutil, pytest
 from landscape_nb.cluster import Cluster, ClusterError
+from landscape_nb.store import sweep
 from landscape_nb.study import plan
 
 DASK = Path(sys.executable).parent/'dask'
@@ -57,6 +59,18 @@ def test_a_killed_worker_changes_no_table(address, tmp_path):
         alone = tables(tmp_path/'alone')
         assert there.result() == alone
     assert not [f for f in (tmp_path/'there').rglob('*') if f.suffix in ('.lock', '.corrupt', '.checkpoint') or f.name.startswith('.')]
+
+def test_an_interrupt_takes_the_tasks_back(address, tmp_path, capsys):
+    def note(i):
+        (tmp_path/f'{i}.txt').touch(); time.sleep(.5)
+    def interrupt():
+        while not [*tmp_path.glob('*.txt')]: time.sleep(.02)
+        os.kill(os.getpid(), signal.SIGINT)
+    with workers(address, n=1):
+        Thread(target=interrupt, daemon=True).start()
+        with pytest.raises(KeyboardInterrupt): sweep([(note, (i,)) for i in range(9)], desc='notes', cluster=Cluster(address, tmp_path))
+        time.sleep(1.5)
+    assert len([*tmp_path.glob('*.txt')]) < 5 and 'notes: interrupted after ' in capsys.readouterr().err
 
 def test_a_cluster_that_cannot_take_part_is_refused(address, tmp_path):
     with pytest.raises(ClusterError, match='nothing answers'): Cluster('tcp://127.0.0.1:9', tmp_path).check()
