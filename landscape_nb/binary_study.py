@@ -6,7 +6,7 @@
 __all__ = ['FLIPS', 'ORDERS', 'BinaryStudy', 'binary_claims']
 
 # %% ../nbs/12b_binary_study.ipynb #imports
-import functools
+import functools, math
 import pandas as pd, torch
 from fastcore.basics import patch
 from .alignment import align
@@ -15,11 +15,11 @@ from .data import load_data
 from .flips import FlipEvaluator, FlipPath, fit_flip_bend, flip_barrier, flip_energy, greedy_order, layer_order, random_order
 from .intervals import PAIR, accepted_only, check_frames
 from .models import BINARY, make_model
-from .optimizers import Minimum
+from .optimizers import Minimum, passes, phases
 from .report import (Claim, Measure, bend_claims, claims_table, confound, judge, null_claims, ordering_claims, rank_correlation, reference_sigma,
                                  removal_claims, theory_claims)
 from .store import stream
-from .study import NULL, STUDIES, Study, Workbench, _spec, pairs_within
+from .study import NULL, STUDIES, Study, Workbench, _spec, _Watch, pairs_within
 from .symmetries import find_symmetries
 
 # %% ../nbs/12b_binary_study.ipynb #workbench
@@ -51,6 +51,15 @@ class BinaryStudy(Study):
     def spec(self, label:str, seed:int)->dict: return binary_spec(self.recipe(label, seed), self.bench().data)
 
 for _arch in BINARY: STUDIES[_arch] = BinaryStudy
+
+# %% ../nbs/12b_binary_study.ipynb #trial
+@patch
+def trial(self:BinaryStudy, kind:str)->float:
+    "Seconds of a gradient step of one network, from a few epochs; NaN for measurements: no trial."
+    if kind != 'minima': return math.nan
+    r = self.recipe(self.labels[0], self.seeds[0])
+    steps = passes(r)/sum(o.epochs for o in phases(r))*max(1, len(self.bench().data.y_train)//r.batch)
+    return _Watch(self).step(type(self).minimum, self.labels[0], self.seeds[0])/steps
 
 # %% ../nbs/12b_binary_study.ipynb #flatness
 def _flatness_rows(study, label, seed):

@@ -7,6 +7,7 @@ __all__ = ['PRECISIONS', 'ROWS', 'SAFETY', 'CHUNK', 'STATISTICS', 'Score', 'Eval
            'pack', 'unpack', 'Moments', 'batch_moments', 'pooled', 'fold', 'blend', 'Corrected', 'Curve']
 
 # %% ../nbs/06_evaluate.ipynb #imports
+import functools, warnings
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,12 +19,25 @@ from torch.func import functional_call
 from fastcore.basics import patch
 from .group import State
 from .lean import PLAIN, Products, empty, find_twin, hooked
+from .store import out_of_memory
 
 # %% ../nbs/06_evaluate.ipynb #score
 class Score(NamedTuple):
     "Error in [0, 1] and mean cross-entropy in nats."
     error: float
     loss: float
+
+# %% ../nbs/06_evaluate.ipynb #again
+def again(method:Callable)->Callable:
+    "A method of an evaluator, begun again with half the batch as long as memory does not suffice"
+    @functools.wraps(method)
+    def run(self, *args, **kw):
+        while True:
+            try: return method(self, *args, **kw)
+            except Exception as e:
+                if not out_of_memory(e) or self.batch_size == 1: raise
+            self.halve()      # here, where nothing holds the tensors of the failed pass
+    return run
 
 # %% ../nbs/06_evaluate.ipynb #evaluator
 PRECISIONS = ('exact', 'screened')
@@ -87,6 +101,16 @@ class Evaluator:
         "Logits of one batch; differentiable in the state."
         return functional_call(self.net, state, (x,))
 
+    def halve(self):
+        "Half the batch from now on."
+        self.batch_size = max(1, min(self.batch_size, len(self.y))//2)
+        if self.found:
+            self.found = self.found[0], min(self.found[1], self.batch_size)
+            if self.found[0]: self.found[0].load(None)
+        if self.device.type == 'cuda': torch.cuda.empty_cache()
+        warnings.warn(f'the memory of {self.device} does not suffice: images are evaluated in batches of {self.batch_size}', stacklevel=3)
+
+    @again
     @torch.no_grad()
     def logits(self, state:State)->Tensor:
         "Logits on the whole data set, [n, classes], on the evaluator's device."
@@ -178,10 +202,19 @@ def sweep(self:Evaluator, jobs:Sequence[Job], products:Products|None):
     uses = sum(job.mix is not None for job in jobs)
     for i, (x, y) in enumerate(self.parts()):
         for j, part in enumerate(x.chunk(-(-len(x)//chunk))):
-            made = products.at((i, j), as_in(jobs[0].state, part), uses) if uses else None
+            made = products.at((self.batch_size, i, j), as_in(jobs[0].state, part), uses) if uses else None
             for job in jobs: job.see(part, made if job.mix else None)
         for job in jobs: job.decide(x, y)
     if jobs[0].twin: jobs[0].twin.load(None)
+
+@patch
+@again
+def through(self:Evaluator, states:list[State], products:Products|None, scale:float)->list[Job]:
+    "Jobs that have seen all images."
+    if products and any(k[0] != self.batch_size for k in products.held): products.held.clear()
+    jobs = [Job(self, s, products, scale) for s in states]
+    self.sweep(jobs, products)
+    return jobs
 
 @patch
 @torch.no_grad()
@@ -195,8 +228,7 @@ def judged(self:Evaluator,
     if frame and (twin := self.lean(frame[0])[0]) and twin.first: products = Products(twin, [{k: v.to(self.device) for k, v in s.items()} for s in frame], self.memory//2)
     while first := next(states, None):
         room = self.memory//2//sum(v.numel()*v.element_size() for v in first.values()) if products or not self.tensors else 1
-        jobs = [Job(self, s, products, logit_scale) for s in (first, *islice(states, max(0, room-1)))]
-        self.sweep(jobs, products)
+        jobs = self.through([first, *islice(states, max(0, room-1))], products, logit_scale)
         yield from ((torch.cat(j.wrong), j.loss/len(self.y)) for j in jobs)
 
 @patch
@@ -289,6 +321,7 @@ class _Enough(Exception):
     "Ends a forward pass that has come as far as it is needed."
 
 @patch
+@again
 @torch.no_grad()
 def settle(self:Evaluator,
     state:State,
@@ -329,6 +362,7 @@ def refresh(self:Evaluator,
 
 # %% ../nbs/06_evaluate.ipynb #repair
 @patch
+@again
 @torch.no_grad()
 def moments(self:Evaluator, state:State, n:int=2000)->dict[str, Moments]:
     "Statistics of the output of every site on the first `n` images, the network as it is."

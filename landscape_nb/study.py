@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['PRESETS', 'N_TRAIN', 'WIDTH', 'BEND_BATCH', 'SIGMAS', 'NULL', 'STUDIES', 'Settings', 'Study', 'StudyError', 'plan',
-           'given', 'Workbench', 'workbench', 'pairs_within']
+           'given', 'Workbench', 'workbench', 'pairs_within', 'Forecast']
 
 # %% ../nbs/11a_study.ipynb #imports
-import functools, inspect, itertools, sys
+import functools, inspect, itertools, math, os, shutil, sys, time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path as Folder
@@ -16,12 +16,13 @@ import torch
 from torch import nn
 from fastcore.basics import patch
 from .alignment import align
+from .cluster import Cluster
 from .data import Data, check_dataset, load_data, DATASETS
 from .evaluate import Evaluator
 from .flatness import local_energy
 from .group import State, Symmetries, state_of
 from .models import BINARY, check_arch, make_model
-from .optimizers import ALGORITHMS, CONTROLS, LABELS, Minimum, Recipe, minimize, minimum_spec, recipe_for
+from .optimizers import ALGORITHMS, CONTROLS, LABELS, Minimum, Recipe, minimize, minimum_spec, passes, phases, recipe_for
 from .paths import Path, barrier, fit_bend, removed
 from .store import Store, describe_machine, home, stream, sweep
 from .symmetries import find_symmetries
@@ -63,6 +64,7 @@ class Study:
     device: str
     out: str
     jobs: int
+    scheduler: str = ''
 
     @property
     def size(self)->Settings: return PRESETS[self.preset]
@@ -74,6 +76,9 @@ class Study:
     def sigmas(self)->tuple[float, ...]: return SIGMAS.get(self.arch, SIGMAS['other'])
     @property
     def store(self)->Store: return Store(Folder(self.out)/'store')
+
+    @property
+    def cluster(self)->Cluster|None: return Cluster(self.scheduler, self.store.root) if self.scheduler else None
 
     @property
     def bend_batch(self)->int: return _of(BEND_BATCH, self.preset, self.arch)
@@ -103,7 +108,7 @@ def _seeds(seeds, default:int)->tuple[int, ...]:
 
 def plan(arch='mlp', dataset='fashion_mnist', algorithms=LABELS, seeds=None, preset='auto', width=None, n_train=None,
          device='auto', out='', jobs=0, scheduler='')->Study:
-    "A checked study. None, 'auto', 0 jobs (all cores) and '' leave a choice to the preset and the machine; StudyError, ModelError or DataError say what exists."
+    "A checked study. None, 'auto', 0 jobs (all cores) and '' leave a choice to the preset and the machine; StudyError, ModelError, DataError or ClusterError say what exists."
     check_arch(arch)
     algorithms = tuple(algorithms.replace(',', ' ').split() if isinstance(algorithms, str) else algorithms)
     for a in algorithms: _choice('algorithms', a, ALGORITHMS)
@@ -113,7 +118,6 @@ def plan(arch='mlp', dataset='fashion_mnist', algorithms=LABELS, seeds=None, pre
     except (RuntimeError, AssertionError) as e: raise StudyError(f'device: {device!r} cannot be used here ({str(e).splitlines()[0]}); choose cpu' + (' or cuda' if torch.cuda.is_available() else '')) from None
     _choice('preset', preset, ('auto', *PRESETS))
     if preset == 'auto': preset = 'paper' if device.startswith('cuda') else 'quick'
-    if scheduler: raise StudyError(f'scheduler: {scheduler!r} is not supported yet; use jobs=n for n processes on this machine')
     if not isinstance(jobs, int) or jobs < 0: raise StudyError(f'jobs: wanted an integer >= 0, got {jobs!r}')
     width = _of(WIDTH, preset, arch) if width is None else width
     if not isinstance(width, (int, float)) or not 0 < width <= 16: raise StudyError(f'width: wanted a factor in (0, 16], got {width!r}')
@@ -121,8 +125,9 @@ def plan(arch='mlp', dataset='fashion_mnist', algorithms=LABELS, seeds=None, pre
     if n_train is None and (n := _of(N_TRAIN, preset, arch)) and n < DATASETS[dataset]['n_train']: n_train = n
     if arch in BINARY and arch not in STUDIES: raise StudyError(f'arch: a study of {arch} wants `import landscape_nb.binary_study` before `plan`')
     study = STUDIES.get(arch, Study)(arch, dataset, algorithms, _seeds(seeds, PRESETS[preset].seeds), preset, float(width), n_train, device,
-                  str(Folder(out).absolute() if out else home()/'out'/f'{arch}-{dataset}-{preset}'), 1 if device.startswith('cuda') else jobs)
+                  str(Folder(out).absolute() if out else home()/'out'/f'{arch}-{dataset}-{preset}'), 1 if device.startswith('cuda') else jobs, scheduler)
     study.recipe(study.labels[0], study.seeds[0])
+    if scheduler: study.cluster.check()
     return study
 
 # %% ../nbs/11a_study.ipynb #given
@@ -196,7 +201,7 @@ def rows(self:Study, desc:str, tasks:Sequence[tuple], cost=lambda t: 0):
     "Run `(fn, *args)` tasks as fn(study, *args) and put the rows that they return into one frame."
     import pandas as pd
     order = sorted(range(len(tasks)), key=lambda i: -cost(tasks[i]))
-    found = sweep([(tasks[i][0], (self, *tasks[i][1:])) for i in order], self.jobs, desc)
+    found = sweep([(tasks[i][0], (self, *tasks[i][1:])) for i in order], self.jobs, desc, cluster=self.cluster)
     by_task = dict(zip(order, found))
     return pd.DataFrame([r for i in range(len(tasks)) for r in (by_task[i] if isinstance(by_task[i], list) else [by_task[i]])])
 
@@ -307,17 +312,124 @@ def frames(self:Study)->dict:
     return {k: f for k, f in out.items() if len(f)}
 
 @patch
-def summary(self:Study)->str:
-    "What is going to run and what is there already."
-    todo = [(l, s) for l in self.labels for s in self.seeds]
-    there = sum(self.store.has(self.spec(*n)) for n in todo)
-    return (f'{self.arch} (width {self.width:g}) on {self.n_train or "all"} images of {self.dataset}; preset {self.preset}; {self.device}\n'
-            f'{len(self.labels)} classes of minima: {", ".join(self.labels)}; seeds {", ".join(map(str, self.seeds))}; {there} of {len(todo)} are in the store\n'
-            f'results go to {self.out}')
-
-@patch
 def environment(self:Study)->dict:
     "Provenance: the resolved parameters, the settings of the preset, versions and machine, checksum of the training images, the symmetries in one line."
     b = self.bench()
     return dict(parameters=dict(asdict(self), out=Folder(self.out).name), settings=dict(self.size._asdict(), sigmas=self.sigmas), machine=describe_machine(),
                 data=b.data.checksum, symmetries=str(b.sym).splitlines(), torus=repr(b.torus))
+
+# %% ../nbs/11a_study.ipynb #ask
+class _Ask:
+    "A study that computes nothing: it notes its tasks, and what each of them asks the store for"
+    def __init__(self, study): self.study, self.store, self.tasks = study, self, {}
+    def __getattr__(self, name): return getattr(self.study, name)
+    def rows(self, desc, tasks, cost=None):
+        import pandas as pd
+        self.tasks[desc] = [*tasks]
+        return pd.DataFrame()
+    def remember(self, spec, compute): raise _Asked(spec)
+    def spec(self, fn, *args):
+        try: fn(self, *args)
+        except _Asked as e: return e.args[0]
+
+class _Asked(Exception):
+    "Carries a spec"
+
+# %% ../nbs/11a_study.ipynb #planned
+@patch
+def planned(self:Study)->dict[str, list[tuple]]: # kind -> [(arguments, spec), ...]
+    "Every task of the study and the spec of its result; a network that is not trained yet counts as accepted."
+    todo = [(l, s) for l in self.labels for s in self.seeds]
+    found, ask = {n: self.spec(*n) for n in todo}, _Ask(self)
+    nets = [n for n in todo if not self.store.has(found[n]) or self.minimum(*n).accepted]
+    for kind in ('flatness', 'distances', 'paths', 'bends'): getattr(type(self), kind)(ask, nets)
+    return dict(minima=[*found.items()]) | {k: [(args, ask.spec(fn, *args)) for fn, *args in tasks] for k, tasks in ask.tasks.items()}
+
+# %% ../nbs/11a_study.ipynb #trial
+class _Watch(_Ask):
+    "A study that breaks its first computation off after `limit` seconds, and is the checkpoint that notes its steps"
+    def __init__(self, study, limit=.6): super().__init__(study); self.times, self.limit = [], limit
+    def load(self): pass
+    def remember(self, spec, compute): compute(self); raise _Asked
+    def due(self):
+        if self.device.startswith('cuda'): torch.cuda.synchronize()
+        self.times.append(time.perf_counter())
+        if self.times[-1] - self.times[0] > self.limit: raise _Asked
+    def step(self, fn, *args):
+        "Mean seconds between two steps of a task, the first ones left out; NaN when there are no two"
+        try: fn(self, *args)
+        except _Asked: pass
+        first = min(3, len(self.times)-2)
+        return (self.times[-1]-self.times[first])/(len(self.times)-1-first) if first >= 0 else math.nan
+
+def _clock(fn, limit=.3):
+    "Mean seconds of as many calls as fit"
+    begun, n = time.perf_counter(), 0
+    while not n or time.perf_counter() < begun + limit: fn(); n += 1
+    return (time.perf_counter()-begun)/n
+
+@patch
+def extent(self:Study, kind:str, args:tuple)->float:
+    "The size of a task among those of its kind."
+    if kind == 'minima': return passes(r := self.recipe(*args))*max(1, len(self.bench().data.y_train)//r.batch)
+    return sum(4 if o[0] == args[0][0] else 1 for o in args[1]) if kind == 'distances' else 1.
+
+@patch
+def trial(self:Study, kind:str)->float:
+    "Seconds of one unit of size, from a few steps; NaN: no trial of this kind."
+    b, size, s = self.bench(), self.size, self.seeds[0]
+    p = self.state(NULL, s)
+    if kind == 'minima':
+        r = self.recipe(self.labels[0], s)
+        return _Watch(self).step(type(self).minimum, self.labels[0], s)*sum(o.epochs for o in phases(r))/passes(r)
+    if kind == 'distances': return _clock(lambda: align(b.sym, b.torus.project(p), b.torus.project(self.state(NULL, s+1)), 'greedy'), 0)
+    once = _clock(lambda: b.ev(p))
+    if kind == 'flatness': return size.draws*len(self.sigmas)*once
+    if kind == 'paths': return 4*(size.points+5)*once
+    return size.bend_steps*_Watch(self).step(_bend_record, NULL, s, s+1, size.bends[0]) + (21*size.bend_reads+61)*once
+
+# %% ../nbs/11a_study.ipynb #forecast
+class Forecast(NamedTuple):
+    "What is there and what is still to do."
+    done: dict[str, tuple[int, int]] # kind -> how many are in the store, of how many
+    seconds: dict[str, float]        # kind -> estimate for the rest, in one process; NaN: nothing to go by
+    processes: int                   # tasks at once
+    elapsed: float                   # seconds with so many processes; kinds without an estimate left out
+    bytes: int                       # of the networks still to be trained
+    basis: str
+
+@patch
+def forecast(self:Study)->Forecast:
+    "How much there is to do; a trial of a few seconds where nothing of a kind was measured on a machine like this one."
+    done, seconds, elapsed, tried, here, t0 = {}, {}, 0., [], describe_machine(), time.perf_counter()
+    n, threads = self.cluster.check() if self.scheduler else self.jobs or os.cpu_count(), torch.get_num_threads()
+    torch.set_num_threads(1)        # as in a sweep
+    for kind, tasks in self.planned().items():
+        found = [(self.extent(kind, args), self.store.provenance(spec)) for args, spec in tasks]
+        left, known = [x for x, p in found if p is None], [(x, p['seconds']) for x, p in found if p and all(p[k] == here[k] for k in ('cpu', 'gpu'))]
+        done[kind], seconds[kind] = (len(tasks)-len(left), len(tasks)), 0.
+        if not left: continue
+        unit = sum(s for _, s in known)/sum(x for x, _ in known) if known else self.trial(kind)
+        seconds[kind] = unit*sum(left)
+        if math.isnan(unit): continue
+        if not known: tried.append(kind)
+        elapsed += max(seconds[kind]/n, unit*max(left))
+    torch.set_num_threads(threads)
+    size = sum(v.numel()*v.element_size() for v in state_of(self.bench().model).values())
+    basis = f'{", ".join(tried)} from a trial of {time.perf_counter()-t0:.0f} s, on networks that are not trained' if tried else 'from the results that are there'
+    return Forecast(done, seconds, n, elapsed, (done['minima'][1]-done['minima'][0])*size, basis)
+
+# %% ../nbs/11a_study.ipynb #summary
+def _short(s): return 'unknown' if s != s else f'{s:.2g} s' if s < 10 else f'{s:.0f} s' if s < 120 else f'{s/60:.0f} min' if s < 7200 else f'{s/3600:.1f} h'
+
+@patch
+def summary(self:Study, f:Forecast|None=None)->str:
+    "What is going to run, what is there already, and what the rest will take; None: `forecast()`."
+    f, place = f or self.forecast(), Folder(self.out)
+    free = shutil.disk_usage(next(p for p in (place, *place.parents) if p.exists())).free
+    left = {k: s for k, s in f.seconds.items() if f.done[k][0] < f.done[k][1]}
+    rest = (f'still to do: {"at least" if any(map(math.isnan, left.values())) else "about"} {_short(f.elapsed)} ({", ".join(f"{k} {_short(s)}" for k, s in left.items())} of one process) and {f.bytes/1e6:.3g} MB for networks{f", of which only {free/1e6:.3g} MB are free" if free < f.bytes else ""}\n'
+            f'estimated: {f.basis}; on a machine with nothing else to do right within a factor of two or so') if left else 'nothing is left to compute'
+    return (f'{self.arch} (width {self.width:g}) on {self.n_train or "all"} images of {self.dataset}; preset {self.preset}; {self.device}; {f.processes} at a time{f" on {self.scheduler}" if self.scheduler else ""}\n'
+            f'{len(self.labels)} classes of minima: {", ".join(self.labels)}; seeds {", ".join(map(str, self.seeds))}\n'
+            f'in the store: {", ".join(f"{k} {a} of {b}" for k, (a, b) in f.done.items())}\n{rest}\nresults go to {self.out}')

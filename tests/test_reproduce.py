@@ -1,5 +1,5 @@
 "The study as one command: what is passed stands in the results, mistakes fail early, a killed run goes on where it was."
-import csv, fcntl, json, os, subprocess, sys, time
+import csv, fcntl, json, os, random, signal, subprocess, sys, time
 from pathlib import Path
 import psutil, pytest
 
@@ -57,17 +57,31 @@ def test_each_claim_has_a_verdict(whole):
     with open(path, newline='') as h: claims = list(csv.DictReader(h))
     assert claims and {c['verdict'] for c in claims} <= {'holds', 'does not hold', 'undecided'}
 
-def test_killed_and_resumed_equals_unbroken(whole, tmp_path):
-    p = subprocess.Popen(**command(tmp_path, **PASSED), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    end = time.monotonic() + 600
-    while stored(tmp_path) < 3 and p.poll() is None and time.monotonic() < end: time.sleep(.02)
-    for o in [*psutil.Process(p.pid).children(recursive=True), p]: o.kill()  # the kernel has a process group of its own
-    p.wait()
-    half = stored(tmp_path)
-    assert 3 <= half < stored(whole), f'killed with {half} of {stored(whole)} results'
+def stop(p, how):
+    "Kill all of a run, or interrupt its kernel alone; its processes must be gone"
+    all = psutil.Process(p.pid).children(recursive=True)     # the kernel has a process group of its own
+    if how == 'kill':
+        for o in [*all, p]: o.kill()
+    else: next(o for o in all if 'ipykernel_launcher' in ' '.join(o.cmdline())).send_signal(signal.SIGINT)
+    p.wait(60)
+    assert not psutil.wait_procs(all, 10)[1]
+
+def test_stopped_and_continued_equals_unbroken(whole, tmp_path):
+    rng, finished = random.Random(0), {}
+    for how, share in ('kill', .05), ('interrupt', .3), ('kill', .6):
+        p = subprocess.Popen(**command(tmp_path, **PASSED), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        end = time.monotonic() + 600
+        while stored(tmp_path) < share*stored(whole) and p.poll() is None and time.monotonic() < end: time.sleep(.02)
+        time.sleep(rng.uniform(0, .3))
+        stop(p, how)
+        half = stored(tmp_path)
+        assert share*stored(whole) <= half < stored(whole), f'stopped with {half} of {stored(whole)} results'
+        finished |= {f: f.stat().st_mtime_ns for f in (tmp_path/'out'/'store').rglob('*.json')}
     r = run(tmp_path, **PASSED)
     assert r.returncode == 0, last(r)
     assert tables(tmp_path) == tables(whole)
+    assert {f: f.stat().st_mtime_ns for f in finished} == finished, 'something was computed twice'
+    assert sum(1 for _ in (tmp_path/'out'/'store').rglob('*.json')) == stored(whole)
 
 @pytest.mark.parametrize('params, listed', [
     (dict(arch='resnet19'), ['resnet19', 'mlp', 'lenet', 'resnet18']),

@@ -1,0 +1,80 @@
+"A cluster gives the numbers of this machine, also when one of its workers is killed; one that cannot is refused before anything is computed."
+import json, os, signal, subprocess, sys, time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+import psutil, pytest
+from landscape_nb.cluster import Cluster, ClusterError
+from landscape_nb.store import sweep
+from landscape_nb.study import plan
+
+DASK = Path(sys.executable).parent/'dask'
+
+def dask(*args, **env):
+    return subprocess.Popen([DASK, *args, '--no-dashboard'], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | env, start_new_session=True)
+
+def end(p):
+    "Ask it to end, so that the scheduler hears of it; then see to it"
+    if p.poll() is not None: return
+    started = psutil.Process(p.pid).children(recursive=True)
+    p.terminate()
+    try: p.wait(10)
+    except subprocess.TimeoutExpired: p.kill()
+    for o in psutil.wait_procs(started, 5)[1]: o.kill()
+
+@pytest.fixture(scope='module')
+def address(tmp_path_factory):
+    at = tmp_path_factory.mktemp('dask')/'scheduler.json'
+    p = dask('scheduler', '--host', '127.0.0.1', '--port', '0', '--scheduler-file', str(at))
+    while not at.exists() or not at.read_text().endswith('}'): time.sleep(.05)
+    yield json.loads(at.read_text())['address']
+    end(p)
+
+@contextmanager
+def workers(address, n=2, threads=1, **env):
+    started = [dask('worker', address, '--no-nanny', '--nthreads', str(threads), **env) for _ in range(n)]
+    try: yield started
+    finally:
+        for p in started: end(p)
+
+def tables(out, scheduler=''):
+    "Every frame of a small study as text, without the seconds that something took"
+    study = plan('mlp', 'digits', 'sgd adv', seeds=2, preset='smoke', width=.2, n_train=200, out=out, jobs=1, scheduler=scheduler)
+    return {k: f.drop(columns='seconds', errors='ignore').to_csv() for k, f in study.frames().items()}
+
+def busy(workers):
+    "One that computes"
+    found = {p.pid: psutil.Process(p.pid).cpu_times().user for p in workers}
+    time.sleep(.2)
+    return max(workers, key=lambda p: psutil.Process(p.pid).cpu_times().user - found[p.pid])
+
+def test_a_killed_worker_changes_no_table(address, tmp_path):
+    with workers(address) as both, ThreadPoolExecutor(1) as pool:
+        there, minima = pool.submit(tables, tmp_path/'there', address), tmp_path/'there'/'store'/'minimum'
+        while not [*minima.glob('*.lock')]: assert not there.done(), there.result(); time.sleep(.02)
+        victim = busy(both)
+        victim.kill(); victim.wait()
+        assert [*minima.glob('*.lock')], 'nothing was computed at that moment'
+        alone = tables(tmp_path/'alone')
+        assert there.result() == alone
+    assert not [f for f in (tmp_path/'there').rglob('*') if f.suffix in ('.lock', '.corrupt', '.checkpoint') or f.name.startswith('.')]
+
+def test_an_interrupt_takes_the_tasks_back(address, tmp_path, capsys):
+    def note(i):
+        (tmp_path/f'{i}.txt').touch(); time.sleep(.5)
+    def interrupt():
+        while not [*tmp_path.glob('*.txt')]: time.sleep(.02)
+        os.kill(os.getpid(), signal.SIGINT)
+    with workers(address, n=1):
+        Thread(target=interrupt, daemon=True).start()
+        with pytest.raises(KeyboardInterrupt): sweep([(note, (i,)) for i in range(9)], desc='notes', cluster=Cluster(address, tmp_path))
+        time.sleep(1.5)
+    assert len([*tmp_path.glob('*.txt')]) < 5 and 'notes: interrupted after ' in capsys.readouterr().err
+
+def test_a_cluster_that_cannot_take_part_is_refused(address, tmp_path):
+    with pytest.raises(ClusterError, match='nothing answers'): Cluster('tcp://127.0.0.1:9', tmp_path).check()
+    other = tmp_path/'other'; (other/'landscape_nb').mkdir(parents=True)
+    for f in Path('landscape_nb').glob('*.py'): (other/'landscape_nb'/f.name).write_text(f.read_text() + '# changed\n'*(f.name == 'torus.py'))
+    with workers(address, n=1, threads=2, PYTHONPATH=str(other)), pytest.raises(ClusterError, match='runs other code .source.*--nthreads 1'): Cluster(address, tmp_path).check()
+    assert not [*tmp_path.glob('.probe*')]
