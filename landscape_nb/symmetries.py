@@ -7,7 +7,7 @@ __all__ = ['VIEWS', 'HARMLESS', 'SILENT', 'LINEAR', 'UnsupportedModelError', 'Tr
            'difference', 'Verification', 'moved_away', 'verified', 'searched', 'find_symmetries']
 
 # %% ../nbs/03_symmetries.ipynb #imports
-import copy, operator, warnings
+import copy, logging, operator, warnings
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
@@ -64,12 +64,16 @@ class Trace:
         "torch.export without the fused attention of frozen models, which hides what it computes."
         fused = torch.backends.mha.get_fastpath_enabled()
         torch.backends.mha.set_fastpath_enabled(False)
+        log = logging.getLogger('torch._subclasses.fake_tensor')         # prints a traceback beside the exception
+        loud, log.disabled = log.disabled, True
         try:
             with warnings.catch_warnings(): warnings.simplefilter('ignore'); return torch.export.export(self.twin, self.inputs, strict=False)
         except Exception as e:
-            raise UnsupportedModelError(f'{name} cannot be exported by torch.export: {str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__}. '
+            raise UnsupportedModelError(f'{name} cannot be exported by torch.export: {str(e).strip().splitlines()[0].rstrip(".") if str(e).strip() else type(e).__name__}. '
                                         'Control flow that depends on data must be rewritten; the input must fit the network.') from e
-        finally: torch.backends.mha.set_fastpath_enabled(fused)
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fused)
+            log.disabled = loud
 
 # %% ../nbs/03_symmetries.ipynb #walk
 VIEWS = {*MOVES, *SHAPES, 'expand', 'expand_as', 'squeeze', 'unsqueeze', 'permute', 'transpose', 'swapaxes', 'movedim', 't', 'numpy_T', 'mT', 'adjoint', 'alias', 'detach', 'contiguous', 'to', 'dropout', 'feature_dropout'}
