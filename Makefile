@@ -28,7 +28,7 @@ GIVEN := $(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $v)),$v))
 UNKNOWN := $(filter-out $(STRINGS) $(NUMBERS) PYTHON,$(GIVEN))
 $(if $(UNKNOWN),$(error there is no parameter $(UNKNOWN); there are $(STRINGS) $(NUMBERS) PYTHON))
 
-.PHONY: help setup data reproduce results test export docs clean
+.PHONY: help setup data reproduce results gallery test export docs clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -53,7 +53,13 @@ reproduce: $(READY) $(if $(filter fashion_mnist,$(DATASET)),data)  ## the whole 
 KEPT := nbs/results/$(ARCH)-$(DATASET)-$(PRESET)
 results:  ## keep the claims, small tables and figures of the last run beside the pages
 	mkdir -p $(KEPT)
-	cp $(OUT)/claims.csv $(OUT)/environment.json $(addprefix $(OUT)/tables/,minima.csv flatness.csv barriers.csv bends.csv) $(addprefix $(OUT)/figures/,paths.png flatness.png) $(KEPT)
+	cp $(OUT)/claims.csv $(OUT)/environment.json $(wildcard $(addprefix $(OUT)/tables/,$(addsuffix .csv,minima flatness barriers bends means solvers widths))) $(addprefix $(OUT)/figures/,paths.png flatness.png) $(KEPT)
+
+GALLERY := mlp lenet resnet18 binary_mlp
+gallery: $(READY)  ## the study on four networks, kept beside the pages, and the table of their claims in README.md
+	for a in $(GALLERY); do $(MAKE) reproduce ARCH=$$a && $(MAKE) results ARCH=$$a || exit 1; done
+	$(BIN)/jupyter nbconvert --to notebook --execute --inplace nbs/index.ipynb
+	$(MAKE) export
 
 test: $(READY) data  ## every page, and every check that no page can hold
 	$(BIN)/python -m pytest

@@ -157,6 +157,9 @@ def binary_claims(
     return sorted(claims, key=lambda c: ('paper', 'null', 'control').index(c.group))
 
 @patch
+def further(self:BinaryStudy, nets)->dict: return {}     # the orders and the greedy flips are its own further tables
+
+@patch
 def claims(self:BinaryStudy, frames:dict, bend_limit:float=.001):
     "One row per claim over accepted minima: estimate, 95% interval over networks, n seeds and a computed verdict."
     frames = check_frames(frames)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PALETTE', 'VERDICT_COLOURS', 'REMOVALS', 'SIZE', 'ERROR', 'measured', 'colour', 'classes', 'new_axes', 'legend',
            'plot_flatness', 'mean_curve', 'draw_curves', 'plot_paths', 'distance_matrix', 'plot_distances',
-           'plot_barriers', 'plot_bend', 'plane_map', 'claim_scale', 'plot_claims']
+           'plot_barriers', 'plot_bend', 'plane_map', 'plot_layers', 'plot_widths', 'claim_scale', 'plot_claims']
 
 # %% ../nbs/12a_figures.ipynb #imports
 import math
@@ -183,6 +183,43 @@ def plane_map(
         ax.annotate(n.network, (n.x, n.y), (5, 5), textcoords='offset points', color='white')
     ax.set(aspect='equal', xlabel='rad', ylabel='rad', title=f'statistics: {frame.statistics.iloc[0]}')
     ax.figure.colorbar(image, ax=ax, label=ERROR)
+    return ax
+
+# %% ../nbs/12a_figures.ipynb #plot_layers
+def plot_layers(
+    layers:pd.DataFrame,  # PAIR metric layer rms
+    ax=None
+    ):
+    "Mean angle over the pairs of each class, layer by layer, in weights and under the data."
+    ax = new_axes(ax, (6.4, 3.2))
+    rows = layers[layers.layer!='all']
+    names = list(dict.fromkeys(rows.layer))
+    for label in classes(rows):
+        for metric, style in (('weights', 'o-'), ('data', 's--')):
+            mean = pick(rows, label, metric=metric).groupby('layer').rms.mean().reindex(names)
+            ax.plot(range(len(names)), mean, style, ms=3, color=colour(label), label=f'{label}, {metric}')
+    ax.axhline(math.pi/2, color='#999999', lw=.8)
+    ax.set_xticks(range(len(names)), names, rotation=90 if len(names)>4 else 0, fontsize=6)
+    ax.set(xlabel='layer', ylabel='rms angle (rad)')
+    legend(ax, fontsize=6, loc='center left', bbox_to_anchor=(1, .5))
+    return ax
+
+# %% ../nbs/12a_figures.ipynb #plot_widths
+def plot_widths(
+    widths:pd.DataFrame,  # PAIR width removal value
+    ax=None,
+    label:str='sgd'
+    ):
+    "Mean barrier with its 95% interval over networks, over the width, for each removal."
+    ax = new_axes(ax)
+    for k, removal in enumerate(measured(widths)):
+        at = sorted(set(widths.width[widths.removal==removal]))
+        if not at: continue
+        mean, lo, hi, _ = np.array([mean_interval(widths, 'value', label, removal=removal, width=w) for w in at], dtype=float).T
+        ax.errorbar(np.array(at)*1.03**k, mean, (mean-lo, hi-mean), fmt='os^D'[k]+['-', '--', '-.', ':'][k], ms=4, lw=1, color=f'C{k}', label=f'removed: {removal}')
+    ax.set(xscale='log', xlabel='width (factor on the channels)', ylabel=f'barrier, {ERROR}')
+    if len(widths): ax.set_xticks(at, [f'{w:g}' for w in at]); ax.minorticks_off()
+    legend(ax, fontsize=7)
     return ax
 
 # %% ../nbs/12a_figures.ipynb #claim_scale

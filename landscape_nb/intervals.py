@@ -22,6 +22,11 @@ COLUMNS = dict(
     barriers=[*PAIR, 'removal', 'value', 'lo', 'hi', 't_max'],           # lo, hi: over training images
     bends=[*PAIR, 'removal', 'steps', 'worst', 'endpoint'],
     bend_paths=[*PAIR, 'removal', 'steps', 't', 'error'],
+    losses=[*PAIR, 'removal', 'value'],                                  # nats
+    layers=[*PAIR, 'metric', 'layer', 'rms'],                            # radians
+    means=['label', 'seed', 'rms', 'error'],                             # of the Fréchet mean of the others
+    solvers=[*PAIR, 'solver', 'statistics', 'value'],
+    widths=[*PAIR, 'width', 'removal', 'value'],
     perceptrons=['label', 'seed', 'quantity', 'at', 'measured', 'theory'])  # seed: a set of patterns
 
 # %% ../nbs/11b_intervals.ipynb #check_frames
