@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from .group import Block, Element, State, Symmetries, unit_rows
+from .group import Block, Element, State, Symmetries, SymmetryError, unit_rows
 from .levels import Choice, Layout
 from .similarity import Matching, assign, inner, rounded_products
 
