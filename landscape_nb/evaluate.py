@@ -89,14 +89,6 @@ class Evaluator:
             if left is not None and (left := left-len(out[-1])) <= 0: break
         return out
 
-    def fits(self, state:State):
-        "Refuse a state that is not one of this network."
-        if not isinstance(state, Mapping): raise SymmetryError(f'state: wanted the tensors of a network by name, as `state_of` gives them, got {type(state).__name__}')
-        if not self.shapes: self.shapes = {k: v.shape for named in (self.net.named_parameters, self.net.named_buffers) for k, v in named()}
-        if state.keys() != self.shapes.keys(): raise SymmetryError(f'state: wanted the {len(self.shapes)} tensors of {type(self.net).__name__}; missing {[k for k in self.shapes if k not in state][:3]}, unexpected {[k for k in state if k not in self.shapes][:3]}')
-        for k, s in self.shapes.items():
-            if state[k].shape != s: raise SymmetryError(f'{k}: wanted shape {tuple(s)}, got {tuple(state[k].shape)}')
-
     def forward(self, state:State, x:Tensor)->Tensor:
         "Logits of one batch; differentiable in the state."
         return functional_call(self.net, state, (x,))
@@ -120,6 +112,26 @@ def _labels(y:Tensor)->Tensor:
 def as_in(state:State, x:Tensor)->Tensor:
     "Floating images in the dtype of the state."
     return x.to(next(v.dtype for v in state.values() if v.is_floating_point())) if x.is_floating_point() else x
+
+# %% ../nbs/06_evaluate.ipynb #fits
+@patch
+def fits(self:Evaluator, state:State):
+    "Refuse a state that is not one of this network."
+    if not isinstance(state, Mapping): raise SymmetryError(f'state: wanted the tensors of a network by name, as `state_of` gives them, got {type(state).__name__}')
+    if not self.shapes: self.shapes = {k: v.shape for named in (self.net.named_parameters, self.net.named_buffers) for k, v in named()}
+    if state.keys() != self.shapes.keys(): raise SymmetryError(f'state: wanted the {len(self.shapes)} tensors of {type(self.net).__name__}; missing {[k for k in self.shapes if k not in state][:3]}, unexpected {[k for k in state if k not in self.shapes][:3]}')
+    for k, s in self.shapes.items():
+        if state[k].shape != s: raise SymmetryError(f'{k}: wanted shape {tuple(s)}, got {tuple(state[k].shape)}')
+
+@patch
+@torch.no_grad()
+def tried(self:Evaluator, state:State):
+    "Refuse images that the network cannot take, outputs that are no logits and labels that it does not have; looks at two images."
+    x, name = as_in(state, next(self.parts())[0][:2]), type(self.net).__name__
+    try: z = self.forward({k: v.to(self.device) for k, v in state.items()}, x)
+    except RuntimeError as e: raise ValueError(f'data: {name} cannot take images of shape {tuple(x.shape[1:])}: {str(e).splitlines()[0]}') from None
+    if not isinstance(z, Tensor) or z.dim() != 2: raise ValueError(f'model: wanted logits [n, classes], got {type(z).__name__}' + (f' {list(z.shape)}' if isinstance(z, Tensor) else f'; wrap {name} in a module that returns them'))
+    if (top := int(self.y.max())) >= z.shape[1]: raise ValueError(f'data: labels go up to {top}, and {name} has {z.shape[1]} outputs')
 
 # %% ../nbs/06_evaluate.ipynb #doubt
 ROWS, SAFETY = 16, 8       # images on which rounding is measured, what multiplies it
@@ -181,16 +193,6 @@ class Job:
 
 # %% ../nbs/06_evaluate.ipynb #sweep
 CHUNK = 2**21, 2**24       # bytes of the largest activation of a chunk; where there are convolutions, which reorder their weights every time
-
-@patch
-@torch.no_grad()
-def tried(self:Evaluator, state:State):
-    "Refuse images that the network cannot take, outputs that are no logits and labels that it does not have; looks at two images."
-    x, name = as_in(state, next(self.parts())[0][:2]), type(self.net).__name__
-    try: z = self.forward({k: v.to(self.device) for k, v in state.items()}, x)
-    except RuntimeError as e: raise ValueError(f'data: {name} cannot take images of shape {tuple(x.shape[1:])}: {str(e).splitlines()[0]}') from None
-    if not isinstance(z, Tensor) or z.dim() != 2: raise ValueError(f'model: wanted logits [n, classes], got {type(z).__name__}' + (f' {list(z.shape)}' if isinstance(z, Tensor) else f'; wrap {name} in a module that returns them'))
-    if (top := int(self.y.max())) >= z.shape[1]: raise ValueError(f'data: labels go up to {top}, and {name} has {z.shape[1]} outputs')
 
 @patch
 def lean(self:Evaluator, state:State)->tuple: # twin or None, images in a chunk

@@ -176,7 +176,7 @@ def make_model(
     check_arch(arch)
     for what, n, least in (('classes', classes, 1), ('channels', channels, 1), ('size', size, 8)):
         if not isinstance(n, int) or n < least: raise ModelError(f'{what}: wanted a whole number >= {least}, got {n!r}')
-    if not isinstance(width, (int, float)) or not 0 < width < float('inf'): raise ModelError(f'width: wanted a number > 0, got {width!r}')
+    if not isinstance(width, (int, float)) or not 0 < width < float('inf'): raise ModelError(f'wanted width > 0, got {width!r}')
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None: torch.default_generator.manual_seed(seed_of('init', arch, seed))
         if arch in ARCHS: return ARCHS[arch](classes, channels, size, width)
