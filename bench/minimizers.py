@@ -30,10 +30,10 @@ LABELS = (*CORE, 'adv-shuffled', 'sgd-twice', 'asam', 'esgd', 'adam', 'lbs')
 # beside the rows of the quick preset, which are for more images; the controls follow from these
 ROWS = dict(
     mlp=dict(sgd=dict(epochs=25, batch=32, lr=.03, hold=.4), rsgd=dict(epochs=16, batch=32, lr=.03, hold=.6, gamma0=1e-4, collapse=.4), sam=dict(epochs=28, rho=.02),
-             adv=dict(epochs=28, batch=32, lr=.03, hold=.4, random_epochs=30, random_lr=.03, random_hold=.5), wd=dict(epochs=28), swa=dict(swa_lr=.2), lbs=dict(batch=250, lr=.1, epochs=60)),
+             adv=dict(epochs=28, batch=32, lr=.03, hold=.4, random_epochs=30, random_lr=.03, random_hold=.5), wd=dict(epochs=28), swa=dict(epochs=36, swa_lr=.2), init=dict(epochs=32), lbs=dict(batch=250, lr=.1, epochs=60)),
     lenet=dict(sgd=dict(epochs=30, batch=40, lr=.05, hold=.5), rsgd=dict(epochs=20, batch=40, lr=.05, hold=.6, gamma0=1e-3, collapse=.4), sam=dict(epochs=40, lr=.03, rho=.02),
-               adv=dict(epochs=35, batch=40, lr=.05, hold=.6, random_epochs=40, random_lr=.03, random_hold=.7), wd=dict(epochs=35), swa=dict(swa_lr=.2), lbs=dict(batch=200, lr=.05, epochs=60)),
-    resnet18=dict(sgd=dict(epochs=12, batch=32, lr=.05, hold=.3, warmup=1), rsgd=dict(epochs=10, batch=32, lr=.05, hold=.6, warmup=1, gamma0=2e-2, collapse=.4), sam=dict(rho=.02),
+               adv=dict(epochs=35, batch=40, lr=.05, hold=.6, random_epochs=40, random_lr=.03, random_hold=.7), wd=dict(epochs=35), swa=dict(epochs=40, swa_lr=.2), init=dict(epochs=45), lbs=dict(batch=200, lr=.05, epochs=60)),
+    resnet18=dict(sgd=dict(epochs=12, batch=32, lr=.05, hold=.3, warmup=1), rsgd=dict(epochs=10, batch=32, lr=.05, hold=.6, warmup=1, gamma0=2e-2, collapse=.4), sam=dict(epochs=16, rho=.02), swa=dict(epochs=16), init=dict(epochs=18),
                   adv=dict(epochs=14, batch=32, lr=.1, hold=.5, warmup=1, random_epochs=14, random_lr=.05, random_hold=.6), wd=dict(epochs=14), lbs=dict(batch=100, lr=.1, epochs=20)))
 
 def recipe(arch, label, seed):

@@ -104,8 +104,8 @@ def decided(m:Matching, G:dict[int, list[Tensor]], patient:bool=False)->Choice:
 
 def frank_wolfe(
     m:Matching,
-    gain:float=1e-3,             # ends when a step gains less than this part of the objective
-    least:int=3, most:int=30     # steps
+    gain:float=1e-2,             # ends when a step gains less than this part of the objective: what is left, the descent behind it finds as well
+    least:int=2, most:int=30     # steps
 )->Descent: # at the choice nearest to it
     "The mixture of permutations that maximises equation (1)."
     total = lambda S, choice: sum(m.score(l, s, choice) for l, s in S.items())

@@ -170,7 +170,7 @@ def _row(rows, label):
     if label in ('sgd-long', 'sgd-both'):
         row = {k: v for k, v in rows['rsgd'].items() if k not in ('gamma0', 'gamma1', 'collapse')}
         return {**row, 'epochs': y*row['epochs'], 'init': y**-.5 if label == 'sgd-both' else 1.}
-    return {**rows['sgd'], 'init': y**-.5} if label == 'sgd-init' else {**rows['sgd'], **rows['wd'], 'weight_decay': 1e-3}
+    return {**rows['sgd'], **rows.get('init', {}), 'init': y**-.5} if label == 'sgd-init' else {**rows['sgd'], **rows['wd'], 'weight_decay': 1e-3}
 
 # %% ../nbs/07_optimizers.ipynb #recipe_for
 def recipe_for(
