@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from .group import Block, Element, State, Symmetries, unit_rows
+from .group import Block, Element, State, Symmetries, SymmetryError, unit_rows
 from .levels import Choice, Layout
 from .similarity import Matching, assign, inner, rounded_products
 
@@ -146,6 +146,7 @@ def outputs(model:nn.Module, state:State, x:Tensor, names:Iterable[str])->dict[s
     try:
         for n in names: hooks.append(modules[n].register_forward_hook(keep(n, -1 if isinstance(modules[n], nn.Linear) else 1)))
         with torch.no_grad(): functional_call(model, state, (x,))
+    except RuntimeError as e: raise ValueError(f'data: {type(model).__name__} cannot take inputs of shape {tuple(x.shape)}: {str(e).splitlines()[0]}') from None
     finally:
         for h in hooks: h.remove()
     return seen
@@ -262,7 +263,12 @@ def align(
     if method not in METHODS: raise ValueError(f'method: wanted one of {sorted(METHODS)}, got {method!r}')
     if method == 'activation' and (model is None or data is None): raise ValueError("method 'activation' needs `model` and `data`")
     if restarts and (generator is None or method not in ('cd', 'bary', 'best')): raise ValueError(f"restarts: wanted a generator and one of 'cd', 'bary', 'best', got {generator} and {method!r}")
+    if not isinstance(sym, Symmetries): raise SymmetryError(f'sym: wanted what find_symmetries returns, got {type(sym).__name__}')
+    if torus is not None and not hasattr(torus, 'dist'): raise ValueError(f'torus: wanted a Torus, got {type(torus).__name__}')
     sym.validate(a); sym.validate(b)
+    if start is not None: sym.own(start)
+    if odd := [k for k in sorted(sym.parameters) if (a[k].dtype, a[k].device) != (b[k].dtype, b[k].device)]:
+        raise SymmetryError(f'{odd[0]}: wanted both states in one dtype on one device, got {a[odd[0]].dtype} on {a[odd[0]].device} and {b[odd[0]].dtype} on {b[odd[0]].device}')
     began = time.perf_counter()
     layout, first = layout_of(sym, tuple(kinds)), b if start is None else start(b)
     m = Matching(layout, a, first, cosine=method == 'greedy')

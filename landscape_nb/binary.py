@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from .store import Checkpoint, Store, seed_of, stream
 from .data import Data, check_dataset, load_data
 from .models import BINARY, make_model
-from .group import State, Symmetries, state_of
+from .group import State, Symmetries, SymmetryError, state_of
 from .evaluate import Evaluator, Score
 from .optimizers import MAX_ERROR, Minimum, _data_of, coupling, minimum_spec, random_labels, rate
 
@@ -44,10 +44,13 @@ def unpack(
 # %% ../nbs/10_binary.ipynb #Cube
 class Cube:
     "The corners of the hypercube: what a torus is to real-valued networks."
-    def __init__(self, sym:Symmetries): self.sym, self.names = sym, sorted(sym.parameters)
+    def __init__(self, sym:Symmetries):
+        if not isinstance(sym, Symmetries): raise SymmetryError(f'sym: wanted what find_symmetries returns, got {type(sym).__name__}')
+        self.sym, self.names = sym, sorted(sym.parameters)
 
     def project(self, state:State)->State:
         "The signs of the parameters; zero counts as +1."
+        self.sym.validate(state)
         return {k: torch.where(v >= 0, 1., -1.).to(v) if k in self.sym.parameters else v for k, v in state.items()}
 
     def differ(self, p:State, q:State)->dict[str, float]:
@@ -56,6 +59,7 @@ class Cube:
 
     def dist(self, p:State, q:State)->float:
         "Hamming fraction of all parameters together."
+        for s in (p, q): self.sym.validate(s, self.names)
         return sum(int((p[k] != q[k]).sum()) for k in self.names)/sum(p[k].numel() for k in self.names)
 
     def dead(self, state:State)->int:
@@ -106,11 +110,14 @@ def _check(r):
     check_dataset(r.dataset, r.n_train)
     if not r.label: object.__setattr__(r, 'label', r.algorithm)
     shares = dict(hold=r.hold, collapse=r.collapse, random_hold=r.random_hold, corrupt=r.corrupt, gamma0=r.gamma0, gamma1=r.gamma1)
-    if bad := [k for k, v in shares.items() if not 0 <= v <= 1]: raise BinaryRecipeError(f'{bad[0]}={getattr(r, bad[0])} is not possible: wanted a share from 0 to 1')
+    if bad := [k for k, v in shares.items() if not isinstance(v, (int, float)) or not 0 <= v <= 1]: raise BinaryRecipeError(f'{bad[0]}={getattr(r, bad[0])} is not possible: wanted a share from 0 to 1')
     for f in fields(r):
         if f.type is int and (not isinstance(getattr(r, f.name), int) or getattr(r, f.name) < (0 if f.name == 'seed' else 1)):
             raise BinaryRecipeError(f'{f.name}={getattr(r, f.name)!r} is not possible: wanted a whole number >= {0 if f.name == "seed" else 1}')
-        if f.type is float: object.__setattr__(r, f.name, float(getattr(r, f.name)))
+        if f.type is float:
+            v, least = getattr(r, f.name), 0 if f.name in ('weight_decay', *shares) else 1e-12
+            if not isinstance(v, (int, float)) or not least <= v < math.inf: raise BinaryRecipeError(f'{f.name}={v!r} is not possible: wanted a number >= {least:g}')
+            object.__setattr__(r, f.name, float(v))
 
 # %% ../nbs/10_binary.ipynb #Latents
 class Latents:
@@ -231,6 +238,8 @@ def minimize_binary(
     report:Callable[[dict], None]=lambda row: None # gets the row of every epoch
 )->Minimum: # its state holds ±1
     "Train as the recipe says, or return what was trained before; a run that was killed goes on from its last checkpoint"
+    if not isinstance(recipe, BinaryRecipe): raise BinaryRecipeError(f'recipe: wanted a BinaryRecipe, got {type(recipe).__name__}')
+    if store is not None and not isinstance(store, Store): raise BinaryRecipeError(f'store: wanted a Store, such as Store(folder), got {store!r}')
     data = _data_of(recipe, data, 'cpu', BinaryRecipeError)
     bits, rec = (store or Store()).remember(binary_spec(recipe, data), functools.partial(_train, recipe, data, report))
     train, test = (Score(*rec[k]) for k in ('train', 'test'))

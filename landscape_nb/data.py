@@ -168,6 +168,8 @@ def load_data(
 ) -> Data:
     "A data set as tensors; `DataError` when it does not exist or is not there whole"
     facts, white = check_dataset(name, n_train), 16 if name == 'digits' else 255
+    try: torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, TypeError) as e: raise DataError(f'device: {device!r} cannot be used here ({str(e).splitlines()[0]}); cpu always can') from None
     x, y, x_test, y_test = [torch.from_numpy(np.array(a)) for a in _READ[name](name, Path(root or home()/'data'))]
     idx = torch.arange(len(y)) if n_train is None else torch.randperm(len(y), generator=stream('subset', name, seed))[:n_train]
     x, y = (x, y.long()) if n_train is None else (x[idx], y[idx].long())

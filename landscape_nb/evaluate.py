@@ -10,14 +10,14 @@ __all__ = ['PRECISIONS', 'ROWS', 'SAFETY', 'CHUNK', 'STATISTICS', 'Score', 'Eval
 import functools, warnings
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, islice
 from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from fastcore.basics import patch
-from .group import State
+from .group import State, SymmetryError
 from .lean import PLAIN, Products, empty, find_twin, hooked
 from .store import out_of_memory
 
@@ -52,6 +52,10 @@ class Evaluator:
         precision:str='exact',              # 'screened': a first look in bfloat16; the error is exact in both
         memory:int=2**28                    # bytes that may be held beside the data and one pass
     ):
+        if not isinstance(model, nn.Module): raise ValueError(f'model: wanted an nn.Module, got {type(model).__name__}')
+        if not isinstance(batch_size, int) or batch_size < 1: raise ValueError(f'batch_size: wanted a whole number >= 1, got {batch_size!r}')
+        try: torch.empty(0, device=device)
+        except (RuntimeError, AssertionError) as e: raise ValueError(f'device: {device!r} cannot be used here ({str(e).splitlines()[0]})') from None
         if precision not in PRECISIONS: raise ValueError(f"precision: wanted 'exact' or 'screened', got {precision!r}")
         self.data, self.tensors = data, isinstance(data, (tuple, list)) and len(data) == 2 and all(isinstance(o, Tensor) for o in data)
         self.batch_size, self.precision, self.memory, self.device = batch_size, precision, memory, device
@@ -59,21 +63,23 @@ class Evaluator:
         else: self.count()
         self.net = empty(model)
         self.norms = [m for m in self.net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
-        self.probed = self.found = None
+        self.probed = self.found = self.shapes = None
 
     def hold(self, x:Tensor, y:Tensor):
         "Keep the data as two tensors."
         if len(x) != len(y) or not len(x): raise ValueError(f'data: wanted as many images as labels and at least one, got {len(x)} and {len(y)}')
+        _labels(y)
         self.x, self.y = x.to(self.device or x.device), y.to(self.device or x.device)
         self.device, self.tensors = self.x.device, True
 
     def count(self):
         "One pass over the batches, for their labels; an iterator that can run only once is kept as a list."
+        if not hasattr(self.data, '__iter__'): raise ValueError(f'data: wanted two tensors, or batches of two tensors, images and labels; got {type(self.data).__name__}')
         if iter(self.data) is self.data: self.data = [*self.data]
         first = next(iter(self.data), None)
         if first is None or len(first) != 2 or not all(isinstance(o, Tensor) and o.dim() for o in first): raise ValueError('data: wanted two tensors, or batches of two tensors, images and labels; got neither')
         self.device = torch.device(self.device or first[0].device)
-        self.y = torch.cat([y for _, y in self.data]).to(self.device)
+        self.y = _labels(torch.cat([y for _, y in self.data]).to(self.device))
 
     def __getattr__(self, name):
         if name != 'x': raise AttributeError(name)
@@ -114,6 +120,7 @@ class Evaluator:
     @torch.no_grad()
     def logits(self, state:State)->Tensor:
         "Logits on the whole data set, [n, classes], on the evaluator's device."
+        self.fits(state)
         state = {k: v.to(self.device) for k, v in state.items()}
         return torch.cat([self.forward(state, as_in(state, x)) for x, _ in self.parts()])
 
@@ -121,9 +128,34 @@ class Evaluator:
         "bool [n]: which rows of logits are wrong or not finite."
         return (z.argmax(1) != (self.y if y is None else y)) | ~z.isfinite().all(1)
 
+def _labels(y:Tensor)->Tensor:
+    "`y`, if these can be classes."
+    if y.dtype != torch.int64 or y.dim() != 1 or bool((y < 0).any()): raise ValueError(f'data: wanted labels int64 [n], each >= 0; got {y.dtype} {list(y.shape)}' + (f' from {y.min().item():g}' if y.numel() else ''))
+    return y
+
 def as_in(state:State, x:Tensor)->Tensor:
     "Floating images in the dtype of the state."
     return x.to(next(v.dtype for v in state.values() if v.is_floating_point())) if x.is_floating_point() else x
+
+# %% ../nbs/06_evaluate.ipynb #fits
+@patch
+def fits(self:Evaluator, state:State):
+    "Refuse a state that is not one of this network."
+    if not isinstance(state, Mapping): raise SymmetryError(f'state: wanted the tensors of a network by name, as `state_of` gives them, got {type(state).__name__}')
+    if not self.shapes: self.shapes = {k: v.shape for named in (self.net.named_parameters, self.net.named_buffers) for k, v in named()}
+    if state.keys() != self.shapes.keys(): raise SymmetryError(f'state: wanted the {len(self.shapes)} tensors of {type(self.net).__name__}; missing {[k for k in self.shapes if k not in state][:3]}, unexpected {[k for k in state if k not in self.shapes][:3]}')
+    for k, s in self.shapes.items():
+        if state[k].shape != s: raise SymmetryError(f'{k}: wanted shape {tuple(s)}, got {tuple(state[k].shape)}')
+
+@patch
+@torch.no_grad()
+def tried(self:Evaluator, state:State):
+    "Refuse images that the network cannot take, outputs that are no logits and labels that it does not have; looks at two images."
+    x, name = as_in(state, next(self.parts())[0][:2]), type(self.net).__name__
+    try: z = self.forward({k: v.to(self.device) for k, v in state.items()}, x)
+    except RuntimeError as e: raise ValueError(f'data: {name} cannot take images of shape {tuple(x.shape[1:])}: {str(e).splitlines()[0]}') from None
+    if not isinstance(z, Tensor) or z.dim() != 2: raise ValueError(f'model: wanted logits [n, classes], got {type(z).__name__}' + (f' {list(z.shape)}' if isinstance(z, Tensor) else f'; wrap {name} in a module that returns them'))
+    if (top := int(self.y.max())) >= z.shape[1]: raise ValueError(f'data: labels go up to {top}, and {name} has {z.shape[1]} outputs')
 
 # %% ../nbs/06_evaluate.ipynb #doubt
 ROWS, SAFETY = 16, 8       # images on which rounding is measured, what multiplies it
@@ -146,6 +178,7 @@ def slack(z:Tensor, exact:Tensor)->float:
 class Job:
     "One state on its way through the data."
     def __init__(self, ev:'Evaluator', state:State, products:Products|None, scale:float):
+        ev.fits(state)
         self.ev, self.state, self.scale, self.wrong, self.loss = ev, {k: v.to(ev.device) for k, v in state.items()}, scale, [], 0.
         self.products, self.dtype = products, next(v.dtype for v in state.values() if v.is_floating_point())
         self.twin, self.looks, self.mix, self.z = ev.lean(self.state)[0], [], None, []      # looks: lean states, roughest first, each with its ρ
@@ -189,6 +222,7 @@ CHUNK = 2**21, 2**24       # bytes of the largest activation of a chunk; where t
 def lean(self:Evaluator, state:State)->tuple: # twin or None, images in a chunk
     "The twin of the network, found once."
     if not self.found:
+        self.fits(state); self.tried(state)
         twin, largest = find_twin(self.net, state, next(self.parts())[0][:4])
         fits = max(8, CHUNK[any(v.dim() > 2 for v in state.values())]//max(1, largest))
         self.found = twin, min(self.batch_size, fits) if twin and self.device.type == 'cpu' else self.batch_size
@@ -224,9 +258,10 @@ def judged(self:Evaluator,
     logit_scale:float=1.
 )->Iterator[tuple[Tensor, float]]: # bool [n] wrong, on the evaluator's device; loss
     "What each state gets wrong."
-    states, products = iter(states), None
+    states, products, end = iter(states), None, object()
     if frame and (twin := self.lean(frame[0])[0]) and twin.first: products = Products(twin, [{k: v.to(self.device) for k, v in s.items()} for s in frame], self.memory//2)
-    while first := next(states, None):
+    while (first := next(states, end)) is not end:
+        self.fits(first)
         room = self.memory//2//sum(v.numel()*v.element_size() for v in first.values()) if products or not self.tensors else 1
         jobs = self.through([first, *islice(states, max(0, room-1))], products, logit_scale)
         yield from ((torch.cat(j.wrong), j.loss/len(self.y)) for j in jobs)
@@ -329,6 +364,7 @@ def settle(self:Evaluator,
     n:int                            # size of the sample: the first images
 )->State:
     "A copy of `state` whose channel statistics are set, layer by layer."
+    self.fits(state)
     sites = {k: m for k, m in self.probe(state)[0].items() if targets is not None or m in self.norms}
     state = {k: v.to(self.device, copy=k.rpartition('.')[0] in sites) for k, v in state.items()}
     batches, parts = self.batches(state, n), {k: [] for k in sites}
@@ -401,6 +437,7 @@ class Corrected:
         statistics:str='exact', # one of STATISTICS
         n:int=2000              # size of the sample
     ):
+        if not callable(path): raise ValueError(f'path: wanted a function from t to a state, such as a Path, got {type(path).__name__}')
         if statistics not in STATISTICS: raise ValueError(f'statistics: wanted one of {", ".join(STATISTICS)}, got {statistics!r}')
         self.ev, self.path, self.statistics, self.n = ev, path, statistics, n
         self.knots, self.logit_scale = tuple(getattr(path, 'knots', (0., 1.))), getattr(path, 'logit_scale', 1.)
@@ -438,6 +475,7 @@ def along(self:Evaluator,
     statistics:str='exact'          # one of STATISTICS
 )->Curve:
     "Error and loss at every point of `ts`; a path may carry `logit_scale` for its loss."
+    if not isinstance(ts, Iterable) or not (ts := [*ts]): raise ValueError(f'ts: wanted one or more numbers in [0, 1], got {ts!r}')
     seen = path if isinstance(path, Corrected) else Corrected(self, path, statistics)
     return Curve(*torch.tensor([(w.double().mean(), l) for w, l in self.followed(seen, ts)], dtype=torch.float64).T, seen.statistics)
 

@@ -6,12 +6,13 @@
 __all__ = ['draw', 'shaken', 'ordered', 'measured', 'local_energy', 'tangent_energy', 'capped', 'ascend', 'worst_case']
 
 # %% ../nbs/08_flatness.ipynb #imports
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 from .alignment import align
 from .evaluate import Evaluator
-from .group import State, generic_state
+from .group import State, SymmetryError, generic_state
 from .store import stream
 from .torus import Torus
 
@@ -53,12 +54,15 @@ def measured(
     rows = torch.tensor(rows, dtype=torch.float64) - clean
     return pd.DataFrame(dict(sigma=[float(s) for s in sigmas], energy=rows.mean(0).numpy(), se=(rows.std(0)/len(rows)**.5).numpy(), n=len(rows)))
 
-def _checked(T, p, sigmas, n_samples, tolerance, order, device):
+def _checked(ev, T, p, sigmas, n_samples, tolerance, order, generator):
     "The state that is measured, or what is wrong with the question."
-    if n_samples < 2 or min(sigmas) <= 0: raise ValueError(f'wanted n_samples >= 2 and every sigma > 0, got {n_samples} and {min(sigmas)}')
+    for what, v, kind in (('ev', ev, Evaluator), ('T', T, Torus), ('generator', generator, torch.Generator)):
+        if not isinstance(v, kind) and not (what == 'generator' and v is None): raise ValueError(f'{what}: wanted {"an" if what == "ev" else "a"} {kind.__name__}, got {type(v).__name__}')
+    if not isinstance(sigmas, Iterable) or not len(sigmas) or n_samples < 2 or not all(0 < s < math.inf for s in sigmas): raise ValueError(f'wanted n_samples >= 2 and one or more sigmas > 0, got {n_samples} and {sigmas}')
     if tolerance is not None and tolerance <= 0: raise ValueError(f'tolerance: wanted a standard error > 0, got {tolerance}')
     p = T.project(p)
-    return {k: v.to(device) for k, v in (ordered(T, p) if order else p).items()}
+    if bad := [k for k in sorted(T.sym.parameters) if not bool(p[k].isfinite().all())]: raise SymmetryError(f'state: {bad[0]} holds NaN or infinity')
+    return {k: v.to(ev.device) for k, v in (ordered(T, p) if order else p).items()}
 
 # %% ../nbs/08_flatness.ipynb #local-energy
 def local_energy(
@@ -73,7 +77,7 @@ def local_energy(
     order:bool=False                     # measure `ordered(T, p)`
 ):  # DataFrame: sigma, energy, se, n
     "Equation (1) on the grid `sigmas`, with the standard error over draws."
-    p = _checked(T, p, sigmas, n_samples, tolerance, order, ev.device)
+    p = _checked(ev, T, p, sigmas, n_samples, tolerance, order, generator)
     def draws():
         while True:
             z = draw(p, T.sym.parameters, generator)
@@ -90,7 +94,7 @@ def tangent_energy(
     refresh:bool=False, tolerance:float|None=None, most:int=1000, order:bool=False   # as for `local_energy`
 ):  # DataFrame: sigma, energy, se, n
     "Mean error at a random point about σ radians away on every sphere, minus that of `p`."
-    p, generator = _checked(T, p, sigmas, n_samples, tolerance, order, ev.device), generator or torch.default_generator
+    p, generator = _checked(ev, T, p, sigmas, n_samples, tolerance, order, generator), generator or torch.default_generator
     def draws():
         while True:
             now = generator.get_state()
@@ -138,7 +142,7 @@ def worst_case(
     refresh:bool=False, tolerance:float|None=None, most:int=100, order:bool=False   # as for `local_energy`
 ):  # DataFrame: sigma, energy, se, n, worst
     "Error after projected ascent within σ radians on every sphere, minus that of `p`: mean over starts, and the largest."
-    p = _checked(T, p, sigmas, n_samples, tolerance, order, ev.device)
+    p = _checked(ev, T, p, sigmas, n_samples, tolerance, order, generator)
     z, top = ev.forward(p, ev.batches(p, ev.batch_size)[0]).detach(), [0.]*len(sigmas)
     scale, clean = 4/max((z-z.mean(1, True)).square().mean().sqrt().item(), 1e-30), ev(p).error
     def starts():

@@ -29,12 +29,14 @@ def _vector(state:State, names:Sequence[str])->Tensor: return torch.cat([state[k
 def differing(a:State, b:State)->tuple[list[str], Tensor]: # names in the order of the state; places in the concatenation of these tensors
     "Where two binary states differ."
     names = [k for k in a if a[k].is_floating_point()]
+    if odd := [k for k in names if k not in b or b[k].shape != a[k].shape]: raise ValueError(f'b: wanted a state of the same network as a; missing or of another shape: {odd[:3]}')
     return names, (_vector(a, names) != _vector(b, names)).nonzero()[:, 0]
 
 class FlipPath:
     "From `a` to `b` by flips in a given order."
     knots, logit_scale = (0., 1.), 1.
     def __init__(self, a:State, b:State, order:Tensor): # int64, the places of `differing` in some order
+        if len(order) and len(order) > len(differing(a, b)[1]): raise ValueError(f'order: wanted the {len(differing(a, b)[1])} places where a and b differ, got {len(order)}')
         self.a, self.b, self.order = a, b, order
         self.names = [k for k in a if a[k].is_floating_point()]
         self.start = _vector(a, self.names)
@@ -175,7 +177,7 @@ def flip_energy(
 ):  # DataFrame: p, energy, se, n
     "Equation (1) on the grid `ps`, with the standard error over draws."
     import pandas as pd
-    if n_samples < 2 or not all(0 < p <= .5 for p in ps): raise ValueError(f'wanted n_samples >= 2 and every p in (0, 0.5], got {n_samples} and {list(ps)}')
+    if n_samples < 2 or not len(ps) or not all(0 < p <= .5 for p in ps): raise ValueError(f'wanted n_samples >= 2 and one or more p in (0, 0.5], got {n_samples} and {list(ps)}')
     clean, rows = ev.wrong(state).double().mean().item(), torch.empty(n_samples, len(ps), dtype=torch.float64)
     for i in range(n_samples):
         u = {k: torch.rand(state[k].shape, generator=generator).to(state[k].device) for k in sorted(names or state)}
@@ -220,6 +222,7 @@ def flip_barrier(
     ts:Sequence[float]                        # from 0 to 1, sorted
 )->FlipBarrier:
     "How far the error rises when the weights of one state become those of another."
+    if not len(paths) or not len(ts): raise ValueError(f'wanted one or more paths and points, got {len(paths)} and {len(ts)}')
     read = lambda z: (ev.misses(z).cpu(), F.cross_entropy(z.double(), ev.y).cpu())
     wrong, losses = (torch.stack(v).unflatten(0, (len(paths), len(ts))) for v in zip(*(read(ev.logits(path(t))) for path in paths for t in ts)))
     errors = wrong.double().mean(2)                                                            # [orders, k], of wrong [orders, k, images]
@@ -269,6 +272,8 @@ def fit_flip_bend(
     generator:torch.Generator|None=None  # on the CPU
 )->FlipBend:
     "The middle of two Hamming geodesics, trained to keep the loss on both low."
+    if steps < 1 or reads < 1 or batch < 1: raise ValueError(f'wanted steps, reads and batch >= 1, got {steps}, {reads} and {batch}')
+    differing(a, b)      # refuses states of two networks
     net, names = straight_through(ev), [k for k in a if a[k].is_floating_point()]
     u, v = (_vector(s, names).detach() for s in (a, b))
     rand = lambda n=len(u): torch.rand(n, generator=generator).to(u.device)

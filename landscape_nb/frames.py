@@ -38,7 +38,8 @@ def align_many(
     kinds:tuple=('permute', 'sign')
 )->Frame:
     "A common frame for many networks, equation (2). The first network stays where it is."
-    if len(states) < 2: raise ValueError(f'states: wanted two or more, got {len(states)}')
+    if not isinstance(states, (list, tuple)) or len(states) < 2: raise ValueError(f'states: wanted a list of two or more, got {type(states).__name__} of {len(states)}')
+    if rounds < 1: raise ValueError(f'rounds: wanted 1 or more, got {rounds}')
     elements = [sym.identity(), *(align(sym, states[0], s, method, kinds=kinds).element for s in states[1:])]
     moved = [g(s) for g, s in zip(elements, states)]
     for done in range(1, rounds+1):

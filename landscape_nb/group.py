@@ -25,6 +25,7 @@ def state_of(
     model:nn.Module  # any network
 )->State: # name -> tensor, parameters first, then buffers; tied tensors once, under their first name
     "Detached copies of the parameters and buffers of `model`."
+    if not isinstance(model, nn.Module): raise SymmetryError(f'model: wanted an nn.Module, got {type(model).__name__}')
     named = dict(model.named_parameters()) | dict(model.named_buffers())
     return {k: v.detach().clone() for k, v in named.items()}
 
@@ -33,8 +34,10 @@ def lift(
     state:State       # for example a canonical or an aligned one
 )->nn.Module: # a copy of `model` that holds the tensors of `state`, in their dtype and on their device
     "From a state back to a module; `model` itself is not changed, tied tensors stay tied."
+    if not isinstance(model, nn.Module): raise SymmetryError(f'model: wanted an nn.Module, got {type(model).__name__}')
     named = dict(model.named_parameters()) | dict(model.named_buffers())
     if named.keys() != state.keys(): raise SymmetryError(f'state: wanted the {len(named)} tensors of {type(model).__name__}, got {sorted(named.keys() ^ state.keys())[:3]} too many or too few')
+    if bent := [k for k, v in named.items() if v.shape != state[k].shape]: raise SymmetryError(f'{bent[0]}: wanted shape {tuple(named[bent[0]].shape)}, got {tuple(state[bent[0]].shape)}')
     fresh = lambda old, new: nn.Parameter(new, requires_grad=old.requires_grad) if isinstance(old, nn.Parameter) else new
     return copy.deepcopy(model, {id(v): fresh(v, state[k].detach().clone()) for k, v in named.items()})
 
@@ -156,6 +159,7 @@ class Element:
 
     def __matmul__(self, h:'Element')->'Element':
         "Composition: (g @ h)(a) = g(h(a))."
+        self.sym.own(h)
         sources, factors = dict(h.sources), dict(h.factors)
         for k, q in self.sources.items(): sources[k] = sources[k][q] if k in sources else q
         for k, m in self.factors.items():
@@ -204,6 +208,11 @@ class Symmetries:
     )->Element:
         "The element with these permutations (inner blocks first, then the blocks they are nested in) and these factors; everything else stays."
         sources, factors, added = {}, {}, {}
+        for what, given, those in (('block', perms, self.blocks), ('family', numbers, self.families)):
+            for j, v in given.items():
+                if not isinstance(j, int) or not 0 <= j < len(those): raise SymmetryError(f'{what} {j!r}: wanted a number below {len(those)}')
+                if (n := those[j].n) != (len(v) if getattr(v, 'shape', ()) else 1): raise SymmetryError(f'{what} {j}: wanted {n} values, got {len(v) if getattr(v, "shape", ()) else v!r}')
+                if what == 'block' and (v.dtype != torch.int64 or not torch.equal(v.sort().values, torch.arange(n))): raise SymmetryError(f'block {j}: wanted a permutation of 0..{n-1} (int64, on the CPU), got {v.dtype} {v.tolist()[:5]}')
         for j in sorted(perms, key=lambda j: self.blocks[j].parent is None):
             for w in self.blocks[j].wires:
                 step = torch.arange(self.size(w.tensor, w.axis, w.span))
@@ -221,9 +230,14 @@ class Symmetries:
                     factors[key] = factors[key]*m if key in factors else m
         return Element(self, sources, factors, added)
 
+    def own(self, g:Element):
+        "Refuse what is no element of the group of such a network."
+        if not isinstance(g, Element): raise SymmetryError(f'element: wanted one made by sample, element or load, got {type(g).__name__}')
+        if g.sym is not self and g.sym.shapes != self.shapes: raise SymmetryError('element: it belongs to another network')
+
     def act(self, g:Element, state:State)->State:
         "The state moved by `g`: same function. Tensors that `g` does not touch are shared, not copied."
-        self.validate(state)
+        self.own(g); self.validate(state)
         out = dict(state)
         for name in g.on: out[name] = g.linear(name, out[name])
         for name, t in g.added.items(): out[name] = out[name] + t.to(out[name])
@@ -242,11 +256,16 @@ class Symmetries:
 
 # %% ../nbs/02a_group.ipynb #validate
 @patch
-def validate(self:Symmetries, state:State):
-    "Refuse a state whose names or shapes are not those of this network."
-    if missing := sorted(self.shapes.keys() - state.keys()): raise SymmetryError(f'state lacks {missing[:3]}; wanted the {len(self.shapes)} tensors of the network whose symmetries these are')
-    for k, s in self.shapes.items():
-        got = state[k].shape
+def validate(self:Symmetries, state:State, names:Sequence[str]|None=None):
+    "Refuse a state whose names, shapes or kinds of number are not those of this network; `names`: look at these tensors only."
+    if not isinstance(state, Mapping): raise SymmetryError(f'state: wanted the tensors of a network by name, as `state_of` gives them, got {type(state).__name__}')
+    names = self.shapes if names is None else names
+    if missing := [k for k in names if k not in state]: raise SymmetryError(f'state lacks {sorted(missing)[:3]}; wanted the {len(self.shapes)} tensors of the network whose symmetries these are')
+    for k in names:
+        s, x = self.shapes[k], state[k]
+        if not isinstance(x, Tensor) or x.is_meta: raise SymmetryError(f'{k}: wanted a tensor, got {type(x).__name__}' + (' without data, on the device meta' if isinstance(x, Tensor) else ''))
+        got = x.shape
+        if k in self.parameters and not x.is_floating_point(): raise SymmetryError(f'{k}: wanted floating-point weights, got {x.dtype}')
         if got[len(got)-len(s):] != s: raise SymmetryError(f'{k}: wanted shape {tuple(s)} (after any stacking axes), got {tuple(got)}')
 
 # %% ../nbs/02a_group.ipynb #sample
@@ -258,6 +277,7 @@ def sample(self:Symmetries,
 )->Element:
     "A random element: uniform permutations and signs, log-normal scales, normal translations."
     if isinstance(kinds, str) or set(kinds) - set(KINDS): raise SymmetryError(f'kinds: wanted some of {KINDS}, got {kinds!r}')
+    if generator is not None and not isinstance(generator, torch.Generator): raise SymmetryError(f'generator: wanted a torch.Generator, got {generator!r}')
     def number(f):
         if f.kind == 'sign': return 1. - 2.*torch.randint(2, (f.n,), generator=generator).double()
         z = spread*torch.randn(f.n, generator=generator, dtype=torch.float64)
@@ -299,10 +319,15 @@ def check(self:Symmetries, model:nn.Module, example:Tensor|tuple, generator:torc
     "Relative logit change of a random element (or `element`) on a generic state of `model` in float64; the model is not touched."
     generator = generator or torch.Generator().manual_seed(0)
     a = generic_state(state_of(model), self.parameters, generator, {w.tensor for o in (*self.blocks, *self.families) for w in o.wires})
+    if not all(isinstance(x, Tensor) for x in (example if isinstance(example, (tuple, list)) else (example,))): raise SymmetryError(f'example: wanted a batch of inputs (a tensor or a tuple of them), got {type(example).__name__}')
+    if element is not None: self.own(element)
     twin = copy.deepcopy(model).cpu().double().eval()
     inputs = tuple(x.cpu().double() if x.is_floating_point() else x.cpu() for x in (example if isinstance(example, (tuple, list)) else (example,)))
     f = lambda s: leaves(functional_call(twin, s, inputs))
-    with torch.no_grad(): return relative_change(f(a), f((element or self.sample(generator))(a)))
+    with torch.no_grad():
+        try: y = f(a)
+        except RuntimeError as e: raise SymmetryError(f'example: {type(model).__name__} cannot take inputs of shape {[tuple(x.shape) for x in inputs]}: {str(e).splitlines()[0]}') from None
+        return relative_change(y, f((element or self.sample(generator))(a)))
 
 # %% ../nbs/02a_group.ipynb #numbers
 @patch(as_prop=True)

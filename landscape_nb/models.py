@@ -174,7 +174,9 @@ def make_model(
 ) -> nn.Module:       # images [n, channels, size, size] -> logits [n, classes]; on the CPU, in training mode
     "A freshly initialised network; `ModelError` when there is no such network or it does not fit"
     check_arch(arch)
-    if width <= 0 or size < 8: raise ModelError(f'wanted width > 0 and size >= 8; got width={width}, size={size}')
+    for what, n, least in (('classes', classes, 1), ('channels', channels, 1), ('size', size, 8)):
+        if not isinstance(n, int) or n < least: raise ModelError(f'{what}: wanted a whole number >= {least}, got {n!r}')
+    if not isinstance(width, (int, float)) or not 0 < width < float('inf'): raise ModelError(f'wanted width > 0, got {width!r}')
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None: torch.default_generator.manual_seed(seed_of('init', arch, seed))
         if arch in ARCHS: return ARCHS[arch](classes, channels, size, width)

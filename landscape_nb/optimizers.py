@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from fastcore.basics import patch
 from .store import Checkpoint, Store, canonical, digest, seed_of, stream, sweep
 from .data import Data, augment, check_dataset, load_data
-from .models import check_arch, make_model
+from .models import BINARY, check_arch, make_model
 from .group import State
 from .similarity import rounded_products
 from .evaluate import Evaluator, Score
@@ -93,6 +93,7 @@ def _check(r:Recipe):
     if not r.label: object.__setattr__(r, 'label', r.algorithm)
     _choice('class of minimizers', r.label, CLASSES)
     check_arch(r.arch); check_dataset(r.dataset, r.n_train)
+    if r.arch in BINARY: raise RecipeError(f'{r.arch} has signs for weights, which these algorithms do not train: take BinaryRecipe and minimize_binary of landscape_nb.binary, for a study landscape_nb.binary_study')
     for f in fields(r):
         v, kind = getattr(r, f.name), (get_args(f.type) or (f.type,))[0]
         if kind is bool and not isinstance(v, bool): raise RecipeError(f'{f.name}={v!r} is not possible: wanted True or False')
@@ -414,6 +415,7 @@ def minimum_spec(recipe:Recipe, data:Data, kind:str='minimum', version:int=2) ->
 def _load(*args): return load_data(*args)
 
 def _data_of(recipe, data, device, error=RecipeError):
+    if data is not None and not isinstance(data, Data): raise error(f'data: wanted Data, as load_data returns it, got {type(data).__name__}')
     if data is None: data = _load(recipe.dataset, recipe.n_train, 0, device)
     if data.name != recipe.dataset or recipe.n_train not in (None, len(data.y_train)):
         raise error(f'data: wanted {recipe.n_train or "all"} training images of {recipe.dataset}, got {len(data.y_train)} of {data.name}')
@@ -427,6 +429,8 @@ def minimize(
     progress:bool|Callable[[dict], None]=True, # a line on stderr now and then, or a function of each epoch's row
 ) -> Minimum:
     "Train as the recipe says, or return what was trained before; a run that was killed goes on from its last checkpoint"
+    if not isinstance(recipe, Recipe): raise RecipeError(f'recipe: wanted a Recipe, got {type(recipe).__name__}' + ('; minimize_binary of landscape_nb.binary takes it' if type(recipe).__name__ == 'BinaryRecipe' else ''))
+    if store is not None and not isinstance(store, Store): raise RecipeError(f'store: wanted a Store, such as Store(folder), got {store!r}')
     data = _data_of(recipe, data, device)
     report = progress if callable(progress) else _printer(recipe) if progress else lambda row: None
     state, rec = (store or Store()).remember(minimum_spec(recipe, data), lambda checkpoint: _train([recipe], data, report, checkpoint)[0])

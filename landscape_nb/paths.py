@@ -7,7 +7,7 @@ __all__ = ['REMOVALS', 'Path', 'straight', 'removed', 'Barrier', 'barrier', 'Tal
 
 # %% ../nbs/09_paths.ipynb #imports
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
@@ -28,7 +28,12 @@ class Path:
         logit_scale:float=1.,          # multiplies the logits when a loss is read on the path
         history:Sequence[dict]=()      # how the path was found
     ):
-        if len(points) < 2: raise ValueError(f'a path needs two points or more, got {len(points)}')
+        if not isinstance(points, (list, tuple)) or len(points) < 2: raise ValueError(f'a path needs two points or more, got {type(points).__name__} of {len(points)}')
+        if torus is not None and not hasattr(torus, 'geodesic'): raise ValueError(f'torus: wanted a Torus or None, got {type(torus).__name__}')
+        for i, p in enumerate(points):
+            if not isinstance(p, Mapping): raise ValueError(f'point {i}: wanted the tensors of a network by name, got {type(p).__name__}')
+            if odd := [k for k in points[0].keys() | p.keys() if k not in p or k not in points[0] or p[k].shape != points[0][k].shape]:
+                raise ValueError(f'point {i}: wanted a state of the same network as point 0; another, missing or unexpected: {sorted(odd)[:3]}')
         self.points, self.torus, self.logit_scale, self.history = tuple(points), torus, logit_scale, tuple(history)
         self.legs, self.theta = len(points)-1, {}
         self.knots = tuple(i/self.legs for i in range(len(points)))
@@ -54,6 +59,7 @@ def removed(
     element:Callable[[State], State]   # the permutation that moves b next to a
 )->dict[str, Path]: # one path for each of REMOVALS
     "The four paths between a pair: before and after removing scales, permutations, both."
+    if not callable(element): raise ValueError(f'element: wanted what moves b, such as the element that align returns, got {type(element).__name__}')
     p, q = T.project(a), T.project(b)
     scale = (T.radius(a)*T.radius(b))**.5
     return dict(none=Path((a, b)), norm=Path((p, q), T, scale), permutation=Path((a, element(b))), both=Path((p, element(q)), T, scale))
@@ -85,7 +91,9 @@ def barrier(
     over:str='ends'           # 'ends': equation (1); 'line': equation (2)
 )->Barrier:
     "The height of the error along `path`."
-    if n_points < 3: raise ValueError(f'n_points: wanted 3 or more, got {n_points}')
+    if not isinstance(ev, Evaluator): raise ValueError(f'ev: wanted an Evaluator, got {type(ev).__name__}')
+    if not isinstance(n_points, int) or n_points < 3: raise ValueError(f'n_points: wanted 3 or more, got {n_points}')
+    if not isinstance(refine, int) or refine < 0: raise ValueError(f'refine: wanted a whole number >= 0, got {refine}')
     if over not in ('ends', 'line'): raise ValueError(f"over: wanted 'ends' or 'line', got {over!r}")
     seen = path if isinstance(path, Corrected) else Corrected(ev, path, statistics)
     ts, top = torch.linspace(0, 1, n_points, dtype=torch.float64), 0
@@ -208,6 +216,10 @@ def fit_bend(
     progress:bool=False                  # a bar on stderr
 )->Path: # through p, the bends, q
     "Train the bends of a chain between `p` and `q`; equation (3)."
+    if not isinstance(ev, Evaluator): raise ValueError(f'ev: wanted an Evaluator, got {type(ev).__name__}')
+    if batch < 1 or not 0 < lr < math.inf: raise ValueError(f'wanted batch >= 1 and lr > 0, got {batch} and {lr}')
+    for s in (p, q): ev.fits(s)
+    if bad := [k for k, v in (*p.items(), *q.items()) if v.is_floating_point() and not bool(v.isfinite().all())]: raise ValueError(f'wanted two states to join, and {bad[0]} holds NaN or infinity')
     if bends < 1 or steps < 1: raise ValueError(f'wanted bends >= 1 and steps >= 1, got {bends} and {steps}')
     direct = Path([{k: v.to(ev.device) for k, v in s.items()} for s in (p, q)], torus)
     run = Bends(ev, [direct(i/(bends+1)) for i in range(bends+2)], torus, logit_scale, generator or stream('bends'))

@@ -191,6 +191,7 @@ class Store:
     def path(self, spec:dict) -> Path:
         "The .json of `spec`, whether it exists or not; its tensors lie beside it as .safetensors"
         if not (isinstance(spec, dict) and isinstance(spec.get('kind'), str)): raise ValueError(f"wanted a spec, a dict with a str 'kind'; got {spec!r}")
+        if spec['kind'] in ('', '.', '..') or {*spec['kind']} & {*'/\\:'}: raise ValueError(f"kind: wanted the name of a folder, got {spec['kind']!r}")
         return self.root/spec['kind']/f'{digest(spec)}.json'
 
 # %% ../nbs/00_store.ipynb #store-read
@@ -210,6 +211,7 @@ def _read(self:Store, spec):
 @patch
 def _write(self:Store, spec, tensors, record, seconds):
     "Publish a result, unless another process was first, and read it back"
+    if not isinstance(tensors, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in tensors.items()): raise ValueError(f'compute: wanted ({{name: tensor}}, record), got {type(tensors).__name__} {str(tensors)[:80]}')
     path, data = self.path(spec), _pack(tensors)
     when = dict(seconds=round(seconds, 3), finished=time.strftime('%Y-%m-%dT%H:%M:%S%z'))
     doc = dict(spec=_plain(spec), record=_plain(record), sha256=hashlib.sha256(data).hexdigest(), provenance={**when, **describe_machine()})

@@ -7,7 +7,7 @@ __all__ = ['VIEWS', 'HARMLESS', 'SILENT', 'LINEAR', 'UnsupportedModelError', 'Tr
            'difference', 'Verification', 'moved_away', 'verified', 'searched', 'find_symmetries']
 
 # %% ../nbs/03_symmetries.ipynb #imports
-import copy, operator, warnings
+import copy, logging, operator, warnings
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
@@ -38,6 +38,7 @@ class Trace:
         device = tensors[0].device if tensors else torch.device('cpu')
         inputs = tuple(example) if isinstance(example, (tuple, list)) else (example,)
         if not inputs or not all(isinstance(x, Tensor) and x.dim() for x in inputs): raise UnsupportedModelError(f'example: wanted a batch of inputs (a tensor or a tuple of them), got {type(example).__name__}')
+        if not all(len(x) for x in inputs): raise UnsupportedModelError(f'example: wanted a batch of inputs, got an empty one of shape {[tuple(x.shape) for x in inputs]}')
         self.inputs = tuple((x.repeat(2, *[1]*(x.dim()-1)) if len(x) == 1 else x[:2]).detach().to(device) for x in inputs)
         self.names, self.state = {}, dict(self.twin.named_parameters()) | dict(self.twin.named_buffers())
         for named in (self.twin.named_parameters, self.twin.named_buffers):
@@ -64,12 +65,16 @@ class Trace:
         "torch.export without the fused attention of frozen models, which hides what it computes."
         fused = torch.backends.mha.get_fastpath_enabled()
         torch.backends.mha.set_fastpath_enabled(False)
+        log = logging.getLogger('torch._subclasses.fake_tensor')         # prints a traceback beside the exception
+        loud, log.disabled = log.disabled, True
         try:
             with warnings.catch_warnings(): warnings.simplefilter('ignore'); return torch.export.export(self.twin, self.inputs, strict=False)
         except Exception as e:
-            raise UnsupportedModelError(f'{name} cannot be exported by torch.export: {str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__}. '
+            raise UnsupportedModelError(f'{name} cannot be exported by torch.export: {str(e).strip().splitlines()[0].rstrip(".") if str(e).strip() else type(e).__name__}. '
                                         'Control flow that depends on data must be rewritten; the input must fit the network.') from e
-        finally: torch.backends.mha.set_fastpath_enabled(fused)
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fused)
+            log.disabled = loud
 
 # %% ../nbs/03_symmetries.ipynb #walk
 VIEWS = {*MOVES, *SHAPES, 'expand', 'expand_as', 'squeeze', 'unsqueeze', 'permute', 'transpose', 'swapaxes', 'movedim', 't', 'numpy_T', 'mT', 'adjoint', 'alias', 'detach', 'contiguous', 'to', 'dropout', 'feature_dropout'}
@@ -301,7 +306,8 @@ class Verification:
     def __init__(self, f:Callable, sym:Symmetries, state:State, seed:int=0):
         self.f, self.sym, self.like, self.seed = f, sym, state, seed
         self.first = self.start()
-        self.y = f(self.first)
+        try: self.y = f(self.first)
+        except RuntimeError as e: raise UnsupportedModelError(f'the network cannot be run on the example in float64 ({str(e).splitlines()[0]}); wanted inputs as it takes them, floating where it multiplies them with weights') from None
         if not bool(leaves(self.y).isfinite().all()): raise UnsupportedModelError('the outputs on random weights are not finite: nothing can be verified')
 
     def start(self)->State: return generic_state(self.like, self.sym.parameters, torch.Generator().manual_seed(self.seed))     # constants are in `f`

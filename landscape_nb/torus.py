@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 from fastcore.basics import patch
-from .group import ADDED, Family, State, Symmetries, Wire, as_axis
+from .group import ADDED, Family, State, Symmetries, SymmetryError, Wire, as_axis
 
 # %% ../nbs/04_torus.ipynb #overlap
 def overlap(v:Wire, w:Wire)->bool:
@@ -58,6 +58,7 @@ class Torus:
         sym:Symmetries,
         gauge:str='paper'    # 'paper': positive scales, that of the logits too; 'full': also what may be added (common logits, biases in front of a normalisation)
     ):
+        if not isinstance(sym, Symmetries): raise SymmetryError(f'sym: wanted what find_symmetries returns, got {type(sym).__name__}')
         if gauge not in ('paper', 'full'): raise ValueError(f"gauge: wanted 'paper' or 'full', got {gauge!r}")
         self.sym, self.gauge = sym, gauge
         self.added = [f for f in sym.families if f.kind in ADDED] if gauge == 'full' else []
@@ -149,8 +150,8 @@ def per_unit(y:Tensor, wire:Wire, ndim:int)->Tensor: # float64 [..., n]
 
 # %% ../nbs/04_torus.ipynb #norms
 def _root(x:Tensor)->Tensor:
-    "Square root with gradient zero at zero."
-    return torch.where(x > 0, x, 1.).sqrt() * (x > 0)
+    "Square root with gradient zero at zero; NaN stays NaN."
+    return torch.where(x <= 0, 1., x).sqrt() * ~(x <= 0)
 
 @patch
 def norms(self:Torus,
@@ -215,7 +216,8 @@ def project(self:Torus,
     "The canonical representative of `a` on its orbit."
     self.sym.validate(a)
     a = self.level(a)
-    out, (factors, _) = dict(a), self.sweep(a)
+    out, (factors, radii) = dict(a), self.sweep(a)
+    if bad := [f.name for f, r in radii.items() if not bool(r.isfinite().all())]: raise SymmetryError(f'state: the weights of {bad[0]} hold NaN or infinity')
     for k, table in factors.items():
         x, shape = a[k], self.sym.shapes[k]
         d, at = max(range(len(shape)), key=lambda d: shape[d]) - len(shape), 0
@@ -267,6 +269,7 @@ def angles(self:Torus,
     p:State, q:State     # canonical
 )->Tensor: # float64 [..., n] in [0, π], differentiable
     "The angle between `p` and `q` on every sphere."
+    for s in (p, q): self.sym.validate(s, self.place)
     if not self.place: return torch.zeros(0, dtype=torch.float64)
     near, far = self.spread(lambda u, v: torch.stack([(u-v).square(), (u+v).square()]), self.place, p, q)[..., :-1]
     return 2*torch.atan2(_root(near), _root(far))
@@ -275,8 +278,11 @@ def angles(self:Torus,
 def dist(self:Torus, p:State, q:State, rms:bool=False)->float:
     "Equation (3) in radians, flat parameters by Euclidean distance; with `rms` the root-mean-square angle over the spheres."
     square = self.angles(p, q).square()
-    if rms: return square.mean().sqrt().item()
-    return math.sqrt(square.sum().item() + self.spread(lambda u, v: (u-v).square(), self.flat, p, q)[-1].item())
+    for s in (p, q): self.sym.validate(s, self.flat)
+    flat = 0. if rms else self.spread(lambda u, v: (u-v).square(), self.flat, p, q)[-1].item()
+    found = math.sqrt((square.mean() if rms else square.sum()).item() + flat)
+    if not math.isfinite(found) and len(square): raise SymmetryError('dist: a state holds NaN or infinity')
+    return found
 
 @patch
 def layer_angles(self:Torus, p:State, q:State)->dict[str, float]:
@@ -288,11 +294,13 @@ def layer_angles(self:Torus, p:State, q:State)->dict[str, float]:
 @patch
 def dead(self:Torus, a:State)->int:
     "Number of units with zero incoming vector."
+    self.sym.validate(a)
     return sum(int((self.norms(a, f) == 0).sum()) for f in self.families)
 
 @patch
 def radius(self:Torus, a:State)->float:
     "What `project` divides the logits of `a` by; the loss on the torus needs it back. 1 where the logits have no free scale."
+    self.sym.validate(a)
     radii = self.sweep(self.level(a))[1]
     return next((r.item() for f, r in radii.items() if f.kind == 'output' and r > 0), 1.)
 
@@ -318,7 +326,9 @@ def _flat(theta:Tensor)->Tensor:
 
 def _unique(theta:Tensor)->Tensor:
     "`theta`, unless a great circle is not unique."
-    if (n := int((theta > math.pi-1e-6).sum())): raise ValueError(f'antipodal on {n} spheres: the geodesic is not unique; align the signs first')
+    if (n := int((~(theta <= math.pi-1e-6)).sum())):
+        if bool(theta.isnan().any()): raise SymmetryError('geodesic: a state holds NaN or infinity')
+        raise ValueError(f'antipodal on {n} spheres: the geodesic is not unique; align the signs first')
     return _flat(theta)
 
 @patch
@@ -328,6 +338,7 @@ def geodesic(self:Torus,
     theta:Tensor|None=None # angles(p, q), if already known
 )->State:
     "The point at `t` on the shortest path; ValueError where p and q are antipodal on a sphere."
+    if not math.isfinite(t): raise ValueError(f't: wanted a number, got {t}')
     theta = _unique(self.angles(p, q) if theta is None else theta)
     return self.mix(p, q, *((s*_sinc(s*theta)/_sinc(theta)) for s in (1-t, t)))
 
@@ -342,6 +353,7 @@ def log(self:Torus, p:State, q:State)->State:
 @patch
 def exp(self:Torus, p:State, v:State)->State:
     "The point reached from `p` along the tangent vector `v`."
+    for s in (p, v): self.sym.validate(s, self.place)
     length = _flat(_root(self.spread(Tensor.square, self.place, v)[..., :-1]))
     return p | self.mix({k: p[k] for k in v}, v, length.cos(), _sinc(length))
 
@@ -368,6 +380,9 @@ def noise(self:Torus,
     generator:torch.Generator|None=None # on its device the noise is drawn
 )->State:
     "A canonical state at a random direction and a distance of about `sigma` radians on every sphere; flat parameters get relative noise."
+    if generator is not None and not isinstance(generator, torch.Generator): raise ValueError(f'generator: wanted a torch.Generator, got {generator!r}')
+    if not 0 <= sigma < math.inf: raise ValueError(f'sigma: wanted radians >= 0, got {sigma}')
+    self.sym.validate(p, self.sym.parameters)
     device = generator.device if generator else None
     z = {k: torch.randn(p[k].shape, generator=generator, dtype=p[k].dtype, device=device).to(p[k].device) for k in sorted(self.sym.parameters)}
     live = self.spread(Tensor.square, self.place, p) > 0
