@@ -118,8 +118,8 @@ def test_a_wrong_type_in_a_body_is_seen(root, tmp_path):
     shutil.copy(root/'tools/ty.toml', tmp_path)
     run(sys.executable, root/'tools/stubs.py', tmp_path/'landscape_nb', '--check')
     at, body = tmp_path/'landscape_nb/torus.py', 'self.sym.validate(a)'
-    assert at.read_text().count(body) == 1
-    at.write_text(at.read_text().replace(body, 'self.sym.validate(a, 3)'))
+    assert body in at.read_text()
+    at.write_text(at.read_text().replace(body, 'self.sym.validate(a, 3)', 1))
     found, = ty(sys.executable, '--config-file', 'ty.toml', 'landscape_nb', cwd=tmp_path)
     assert 'too-many-positional-arguments' in found, found
 

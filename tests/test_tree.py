@@ -89,7 +89,7 @@ def test_every_import_of_the_package_is_required(root):
             elif isinstance(n, ast.ImportFrom) and not n.level: used.add(n.module.split('.')[0])
     used -= sys.stdlib_module_names | {'landscape_nb'}
     named = {{'sklearn': 'scikit-learn', 'curvlinops': 'curvlinops-for-pytorch'}.get(u, u) for u in used}
-    assert named <= {distribution(r) for r in settings(root)['requirements'].split()}
+    assert named <= {distribution(r) for key in ('requirements', 'cluster_requirements') for r in settings(root)[key].split()}
 
 def test_every_requirement_is_pinned(root):
     pinned = {distribution(line) for line in (root/'constraints.txt').read_text().splitlines()}
