@@ -119,7 +119,7 @@ def test_a_wrong_type_in_a_body_is_seen(root, tmp_path):
     run(sys.executable, root/'tools/stubs.py', tmp_path/'landscape_nb', '--check')
     at, body = tmp_path/'landscape_nb/torus.py', 'self.sym.validate(a)'
     assert body in at.read_text()
-    at.write_text(at.read_text().replace(body, 'self.sym.validate(a, 3)', 1))
+    at.write_text(at.read_text().replace(body, 'self.sym.validate(a, 3, 4, 5)', 1))
     found, = ty(sys.executable, '--config-file', 'ty.toml', 'landscape_nb', cwd=tmp_path)
     assert 'too-many-positional-arguments' in found, found
 
