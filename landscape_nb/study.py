@@ -401,7 +401,7 @@ class Forecast(NamedTuple):
 @patch
 def forecast(self:Study)->Forecast:
     "How much there is to do; a trial of a few seconds where nothing of a kind was measured on a machine like this one."
-    done, seconds, elapsed, tried, here, t0 = {}, {}, 0., [], describe_machine(), time.perf_counter()
+    done, seconds, elapsed, tried, spent, here = {}, {}, 0., [], 0., describe_machine()
     n, threads = self.cluster.check() if self.scheduler else self.jobs or os.cpu_count(), torch.get_num_threads()
     torch.set_num_threads(1)        # as in a sweep
     for kind, tasks in self.planned().items():
@@ -409,14 +409,16 @@ def forecast(self:Study)->Forecast:
         left, known = [x for x, p in found if p is None], [(x, p['seconds']) for x, p in found if p and all(p[k] == here[k] for k in ('cpu', 'gpu'))]
         done[kind], seconds[kind] = (len(tasks)-len(left), len(tasks)), 0.
         if not left: continue
+        begun = time.perf_counter()
         unit = sum(s for _, s in known)/sum(x for x, _ in known) if known else self.trial(kind)
+        spent += time.perf_counter() - begun
         seconds[kind] = unit*sum(left)
         if math.isnan(unit): continue
         if not known: tried.append(kind)
         elapsed += max(seconds[kind]/n, unit*max(left))
     torch.set_num_threads(threads)
     size = sum(v.numel()*v.element_size() for v in state_of(self.bench().model).values())
-    basis = f'{", ".join(tried)} from a trial of {time.perf_counter()-t0:.0f} s, on networks that are not trained' if tried else 'from the results that are there'
+    basis = f'{", ".join(tried)} from a trial of {spent:.0f} s, on networks that are not trained' if tried else 'from the results that are there'
     return Forecast(done, seconds, n, elapsed, (done['minima'][1]-done['minima'][0])*size, basis)
 
 # %% ../nbs/11a_study.ipynb #summary
