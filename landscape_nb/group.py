@@ -212,7 +212,7 @@ class Symmetries:
             for j, v in given.items():
                 if not isinstance(j, int) or not 0 <= j < len(those): raise SymmetryError(f'{what} {j!r}: wanted a number below {len(those)}')
                 if (n := those[j].n) != (len(v) if getattr(v, 'shape', ()) else 1): raise SymmetryError(f'{what} {j}: wanted {n} values, got {len(v) if getattr(v, "shape", ()) else v!r}')
-                if what == 'block' and (v.dtype != torch.int64 or not torch.equal(v.sort().values, torch.arange(n))): raise SymmetryError(f'block {j}: wanted a permutation of 0..{n-1} (int64, on the CPU), got {v.dtype} {v.tolist()[:5]}')
+                if what == 'block' and (v.dtype != torch.int64 or v.device.type != 'cpu' or not torch.equal(v.sort().values, torch.arange(n))): raise SymmetryError(f'block {j}: wanted a permutation of 0..{n-1} (int64, on the CPU), got {v.dtype} {v.tolist()[:5]}')
         for j in sorted(perms, key=lambda j: self.blocks[j].parent is None):
             for w in self.blocks[j].wires:
                 step = torch.arange(self.size(w.tensor, w.axis, w.span))
