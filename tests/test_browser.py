@@ -1,8 +1,8 @@
 """The explorer in a real browser: a headless Chromium opens the page that Voila serves on loopback, and reaches no other host.
 Where there is no Chromium it is skipped; LANDSCAPE_NB_BROWSER=required makes that a failure. LANDSCAPE_NB_SCREENSHOT=file.png keeps the picture."""
-import contextlib, io, os, shutil, socket, subprocess, sys, time
+import contextlib, io, json, os, shutil, socket, subprocess, sys, time
 from pathlib import Path
-import nbformat, pytest
+import pytest
 
 ARGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync']
 LIMIT = 60_000      # bytes of a screenshot
@@ -23,18 +23,22 @@ def chromium():
         yield browser
         browser.close()
 
-@pytest.fixture(scope='module')
-def study(tmp_path_factory):
-    "A run of three small networks, with a bend between the first two."
-    import pandas as pd
-    from landscape_nb.report import save_report
-    from landscape_nb.study import plan
-    study = plan('mlp', 'fashion_mnist', 'sgd', seeds=3, preset='smoke', n_train=500, out=tmp_path_factory.mktemp('run'), device='cpu', jobs=1)
-    minima = study.minima()
-    nets = [*minima[['label', 'seed']].itertuples(index=False, name=None)]
-    study.bends(nets[:2])
-    save_report(study.out, dict(minima=minima, distances=study.distances(nets)), {}, pd.DataFrame(), study.environment())
-    return study
+PAGE = """
+import json, pandas as pd
+from pathlib import Path
+from landscape_nb.explorer import explore, pair_of
+from landscape_nb.report import save_report
+from landscape_nb.study import plan
+out = Path({out!r})
+study = plan('mlp', 'fashion_mnist', 'sgd', seeds=3, preset='smoke', n_train=400, out=str(out), device='cpu', jobs=1)
+minima = study.minima()
+nets = [*minima[['label', 'seed']].itertuples(index=False, name=None)]
+study.bends(nets[:2])
+save_report(out, dict(minima=minima, distances=study.distances(nets)), {{}}, pd.DataFrame(), study.environment())
+curves = lambda a, b: (lambda p: {{k: p.error(k).tolist() for k in p.lines}})(pair_of(study, a, b, images=500))
+(out/'curves.json').write_text(json.dumps([curves(nets[0], n) for n in nets[1:]]))
+explore(out, images=500, grid=7);
+"""     # three small networks, a bend between the first two
 
 @contextlib.contextmanager
 def served(notebook, log):
@@ -52,17 +56,17 @@ def served(notebook, log):
         finally: p.terminate(); p.wait(20)
 
 @pytest.fixture
-def page(chromium, study, tmp_path):
-    "The explorer of the run, open; errors of its scripts fail the test."
-    source = f"from landscape_nb.explorer import explore\nexplore({study.out!r}, grid=7);"
-    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)], metadata=dict(kernelspec=dict(name='python3', display_name='python3', language='python')))
-    nbformat.write(nb, tmp_path/'page.ipynb')
+def page(chromium, tmp_path):
+    "The explorer of a small run, open; errors of its scripts fail the test."
+    cell = dict(cell_type='code', id='run', metadata={}, execution_count=None, outputs=[], source=PAGE.format(out=str(tmp_path/'run')))
+    kernel = dict(name='python3', display_name='python3', language='python')
+    (tmp_path/'page.ipynb').write_text(json.dumps(dict(cells=[cell], metadata=dict(kernelspec=kernel), nbformat=4, nbformat_minor=5)))
     with served(tmp_path/'page.ipynb', tmp_path/'voila.log') as address:
         page, errors = chromium.new_page(viewport=dict(width=1180, height=820)), []
         page.on('pageerror', lambda e: errors.append(e))
         page.route('**/*', lambda r: r.continue_() if r.request.url.startswith((address, 'data:', 'blob:')) else r.abort())
-        page.goto(address)
-        page.locator('.lnb-error').wait_for(timeout=60_000)
+        page.goto(address, wait_until='commit', timeout=120_000)
+        page.locator('.lnb-error').wait_for(timeout=120_000)
         yield page
         page.close()
     assert not errors, errors
@@ -81,11 +85,9 @@ def number(page, t):
     page.locator(f'.lnb-status:has-text("error at t = {t:.3f},")').wait_for(timeout=10_000)
     return float(page.locator('.lnb-error').inner_text())
 
-def test_a_move_of_the_slider_shows_another_error(page, study):
-    from landscape_nb.explorer import minima_of, pair_of
-    nets = [*minima_of(study)]
-    pair = pair_of(study, *nets[:2])            # what the page has kept
-    shown = lambda line, i, p=pair: round(p.error(line)[i].item(), 4)
+def test_a_move_of_the_slider_shows_another_error(page, tmp_path):
+    first, other = json.loads((tmp_path/'run'/'curves.json').read_text())       # of two pairs with the same left end
+    shown = lambda line, i, pair=first: round(pair[line][i], 4)
     page.get_by_role('button', name='straight').click()
     before = {k: figure(page, k) for k in ('error', 'classes', 'changes', 'torus')}
     assert number(page, 0) == shown('straight', 0)
@@ -105,7 +107,7 @@ def test_a_move_of_the_slider_shows_another_error(page, study):
     assert page.get_by_role('button', name='bend').count() == 1
     page.locator('.lnb-right select').select_option(label='sgd 2')
     page.locator('.lnb-status:has-text("sgd 2")').wait_for(timeout=20_000)
-    assert number(page, .5) == shown('straight', 20, pair_of(study, nets[0], nets[2]))
+    assert number(page, .5) == shown('straight', 20, other)
     assert page.get_by_role('button', name='bend').count() == 0       # none was trained for this pair
 
 def shot(page):

@@ -7,7 +7,10 @@ ROOT = Path(__file__).resolve().parent.parent
 pages = sorted((ROOT/'nbs').glob('*.ipynb'), key=lambda p: (p.stem != 'index', p.stem))
 out = Path(sys.argv[1])
 out.mkdir(parents=True, exist_ok=True)
-if (ROOT/'nbs/images').exists(): shutil.copytree(ROOT/'nbs/images', out/'images', dirs_exist_ok=True)
+for folder, kind in (('images', '*'), ('results', '*.png')):
+    for f in (ROOT/'nbs'/folder).glob(kind):
+        (out/folder).mkdir(exist_ok=True)
+        shutil.copy(f, out/folder)
 
 bar = ' · '.join(f'<a href="{p.stem}.html">{p.stem}</a>' for p in pages)
 hidden = re.compile(r'^#\s*\|\s*hide\b', re.M)
