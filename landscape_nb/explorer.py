@@ -354,12 +354,12 @@ def axes_of(figure:Figure, name:str, *place):
 def picture(v:View, t:float=.5, columns:int=3)->Figure:
     "All panels at one place, as a figure."
     rows = -(-len(PANELS)//columns)
-    figure = plt.figure(figsize=(3.6*columns, 2.4*rows), layout='constrained')
+    figure = plt.figure(figsize=(3.9*columns, 2.6*rows), layout='constrained')
     for j, (name, draw) in enumerate(PANELS.items(), 1): draw(v, axes_of(figure, name, rows, columns, j))(round(t*(len(v.pair.ts)-1)))
     return figure
 
 # %% ../nbs/13_explorer.ipynb #panel
-MARGINS = dict(torus=(.08, .02, .92, .94), distances=(.14, .2, .88, .96), plane=(.14, .16, .88, .88))    # left, bottom, right, top
+MARGINS = dict(torus=(.08, .02, .92, .86), distances=(.14, .2, .88, .96), plane=(.14, .16, .88, .88))    # left, bottom, right, top
 
 class Panel:
     "A live figure: an image widget whose background is drawn once."
@@ -392,7 +392,7 @@ class Panel:
 
 # %% ../nbs/13_explorer.ipynb #explorer
 class Explorer:
-    "The explorer of one run; `.box` is what is displayed."
+    "The explorer of one run; `.box` holds its widgets."
     def __init__(self,
         study:Study,
         left:tuple|None=None, right:tuple|None=None,   # (label, seed); None: the first two
@@ -438,6 +438,8 @@ class Explorer:
         self.still = True
         try: yield self.widgets
         finally: self.still = False
+
+    def _repr_mimebundle_(self, **kwargs): return {**self.box._repr_mimebundle_(**kwargs), 'text/plain': repr(self)}
 
     def __repr__(self): return f'Explorer({self.study.out}: {title(self.pair[0])} to {title(self.pair[1])}, {self.line}, t={self.t:.3f}, {self.split} error {self.error:.4f})'
 
@@ -526,10 +528,8 @@ def explore(
     t:float=0.,
     **kwargs                                       # for `Explorer`
 )->Explorer:
-    "Display the explorer of a finished run."
-    from IPython.display import display
+    "The explorer of a finished run; it shows itself where it stands last in a cell."
     ex = Explorer(out if isinstance(out, Study) else open_run(out), left, right, **kwargs)
     if line is not None: ex.line = line
     ex.third, ex.t = third, t
-    display(ex.box)
     return ex

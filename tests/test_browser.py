@@ -37,7 +37,7 @@ study.bends(nets[:2])
 save_report(out, dict(minima=minima, distances=study.distances(nets)), {{}}, pd.DataFrame(), study.environment())
 curves = lambda a, b: (lambda p: {{k: p.error(k).tolist() for k in p.lines}})(pair_of(study, a, b, images=500))
 (out/'curves.json').write_text(json.dumps([curves(nets[0], n) for n in nets[1:]]))
-explore(out, images=500, grid=7);
+explore(out, images=500, grid=7)
 """     # three small networks, a bend between the first two
 
 @contextlib.contextmanager
@@ -73,7 +73,7 @@ def page(chromium, tmp_path):
 
 def figure(page, name): return page.locator(f'.lnb-figure-{name}').screenshot()
 
-def settled(page, name, before, seconds=10.):
+def settled(page, name, before, seconds=30.):
     "The picture of a panel once it is another than `before`."
     end = time.monotonic() + seconds
     while (now := figure(page, name)) == before and time.monotonic() < end: page.wait_for_timeout(50)
@@ -82,7 +82,7 @@ def settled(page, name, before, seconds=10.):
 
 def number(page, t):
     "The error that is shown once the slider has come to t."
-    page.locator(f'.lnb-status:has-text("error at t = {t:.3f},")').wait_for(timeout=10_000)
+    page.locator(f'.lnb-status:has-text("error at t = {t:.3f},")').wait_for(timeout=30_000)
     return float(page.locator('.lnb-error').inner_text())
 
 def test_a_move_of_the_slider_shows_another_error(page, tmp_path):
@@ -106,7 +106,7 @@ def test_a_move_of_the_slider_shows_another_error(page, tmp_path):
     if where := os.environ.get('LANDSCAPE_NB_SCREENSHOT'): Path(where).write_bytes(picture)
     assert page.get_by_role('button', name='bend').count() == 1
     page.locator('.lnb-right select').select_option(label='sgd 2')
-    page.locator('.lnb-status:has-text("sgd 2")').wait_for(timeout=20_000)
+    page.locator('.lnb-status:has-text("sgd 2")').wait_for(timeout=60_000)
     assert number(page, .5) == shown('straight', 20, other)
     assert page.get_by_role('button', name='bend').count() == 0       # none was trained for this pair
 
