@@ -265,7 +265,7 @@ def move(self:Explorer, change=None):
     for p in self.panels.values(): p.show(self.place)
     ends = ' and '.join(f'{title(n)} {getattr(self.nets[n], "train" if self.split == "training" else "test").error:.4f}' for n in self.pair)
     self.widgets['status'].value = (f'<b class="lnb-error" style="font-size:150%">{self.error:.4f}</b> {self.split} error at t = {self.t:.3f}, {len(self.found.y[self.found.part(self.split)]):,} images; '
-                                    f'{self.gone[self.place]} of {self.gone[-1]} have left the class of the left end; on all images the ends have {ends}')
+                                    f'{self.gone[self.place]} of {self.gone[-1]} have left the class of the left end; on all images the ends have {ends}' + ('' if 'bend' in self.found.lines else '; no bend is kept for this pair'))
 
 @patch
 def ends_changed(self:Explorer, change):

@@ -160,7 +160,7 @@ class Pair(NamedTuple):
 def walk(study:Study, line:Callable[[float], State], x:Tensor, y:Tensor, ts:Sequence[float], report:Callable=lambda: None)->Line:
     "Everything that is kept of a line; `report` is called at every place."
     b = study.bench()
-    ev, seen, ends = Evaluator(b.model, (x, y)), Corrected(b.ev, line), [b.torus.project(line(t)) for t in (0., 1.)]
+    ev, seen, ends = Evaluator(b.model, (x, y), batch_size=250), Corrected(b.ev, line), [b.torus.project(line(t)) for t in (0., 1.)]
     classes, angles = [], []
     for t in ts:
         state = seen(t)
@@ -180,7 +180,8 @@ def pair_of(
     "The lines between two minima, from the store where they lie there; ExplorerError when a minimum does not."
     order = [(l, s) for l in study.labels for s in study.seeds]
     if points < 3 or points % 2 == 0 or images < 1: raise ExplorerError(f'wanted an odd number of points from 3 on and images from 1 on, got {points} and {images}')
-    check_nets([n for n in order if study.store.has(study.spec(*n))], a, b)
+    there = lambda n: n in order and study.store.has(study.spec(*n))
+    check_nets((a, b) if there(a) and there(b) else list(filter(there, order)), a, b)
     if order.index(a) > order.index(b): return mirrored(pair_of(study, b, a, points, images, report))
     d, ts = study.bench().data, torch.linspace(0, 1, points, dtype=torch.float64).tolist()
     x, y = (torch.cat([u[:images], v[:images]]) for u, v in zip(d.train, d.test))
