@@ -116,9 +116,15 @@ def paths(self:BinaryStudy, nets):
     return tuple(pd.DataFrame([r for rows in found.get(k, ()) for r in rows]) for k in ('paths', 'barriers'))
 
 # %% ../nbs/12b_binary_study.ipynb #bends
+@patch
+def bend_spec(self:BinaryStudy, label:str, sa:int, sb:int, removal:str)->dict:
+    "What a bend is stored under."
+    size = self.size                                  # each step looks at both legs, and costs more than one on a line
+    return _spec(self, 'flip-bend', (label, sa), (label, sb), removal=removal, steps=size.bend_steps//4, reads=size.bend_reads, orders=ORDERS[self.preset], points=size.points)
+
 def _bend_record(study, label, sa, sb, removal):
-    size, n = study.size, ORDERS[study.preset]
-    steps = size.bend_steps//4                        # each step looks at both legs, and costs more than one on a line
+    size, n, spec = study.size, ORDERS[study.preset], study.bend_spec(label, sa, sb, removal)
+    steps = spec['steps']
     def compute(_):
         b, gen = study.bench(), stream('flip-bend', label, sa, sb, removal)
         u, v = study.state(label, sa), study.state(label, sb)
@@ -127,11 +133,12 @@ def _bend_record(study, label, sa, sb, removal):
         def read(m):
             legs = [flip_barrier(b.ev, [FlipPath(p, q, random_order(p, q, gen)) for _ in range(n)], ts).errors.mean(0) for p, q in ((u, m), (m, v))]
             return torch.cat([legs[0], legs[1][1:]])
-        curves = {k: read(m) for k, _, m in fit_flip_bend(b.ev, u, v, steps, generator=gen, reads=size.bend_reads).history}
+        bend = fit_flip_bend(b.ev, u, v, steps, generator=gen, reads=size.bend_reads)
+        curves = {k: read(m) for k, _, m in bend.history}
         pair, end = dict(label_a=label, seed_a=sa, label_b=label, seed_b=sb, removal=removal), curves[steps][[0, -1]].max().item()
-        return {}, dict(bends=[dict(pair, steps=k, worst=e.max().item(), endpoint=end, statistics='none') for k, e in curves.items()],
+        return bend.state, dict(bends=[dict(pair, steps=k, worst=e.max().item(), endpoint=end, statistics='none') for k, e in curves.items()],
                         bend_paths=[dict(pair, steps=steps, t=t, error=e) for t, e in zip(torch.linspace(0, 1, 2*size.points-1).tolist(), curves[steps].tolist())])
-    return study.store.remember(_spec(study, 'flip-bend', (label, sa), (label, sb), removal=removal, steps=steps, reads=size.bend_reads, orders=n, points=size.points), compute).record
+    return study.store.remember(spec, compute).record
 
 @patch
 def bends(self:BinaryStudy, nets):

@@ -275,6 +275,12 @@ def paths(self:Study, nets):
     return tuple(pd.DataFrame([r for rows in found.get(k, ()) for r in rows]) for k in ('paths', 'barriers'))
 
 # %% ../nbs/11a_study.ipynb #bends
+@patch
+def bend_spec(self:Study, label:str, sa:int, sb:int, removal:str)->dict:
+    "What a bend is stored under: its errors as the record, the bend itself, next to the first network, as the tensors."
+    size = self.size
+    return _spec(self, 'bend', (label, sa), (label, sb), removal=removal, steps=size.bend_steps, batch=self.bend_batch, reads=size.bend_reads, draws='by loss')
+
 def _bend_record(study, label, sa, sb, removal):
     size = study.size
     def compute(checkpoint):
@@ -288,9 +294,9 @@ def _bend_record(study, label, sa, sb, removal):
         pair = dict(label_a=label, seed_a=sa, label_b=label, seed_b=sb, removal=removal)
         ends = max(errors[0].item(), errors[-1].item())
         worst = {h['step']: h['worst'] for h in bent.history} | {size.bend_steps: errors.max().item()}
-        return {}, dict(bends=[dict(pair, steps=k, worst=e, endpoint=ends, statistics=curve.statistics) for k, e in worst.items()],
+        return bent.points[1], dict(bends=[dict(pair, steps=k, worst=e, endpoint=ends, statistics=curve.statistics) for k, e in worst.items()],
                         bend_paths=[dict(pair, steps=size.bend_steps, t=t, error=e) for t, e in zip(ts, errors.tolist())])
-    return study.store.remember(_spec(study, 'bend', (label, sa), (label, sb), removal=removal, steps=size.bend_steps, batch=study.bend_batch, reads=size.bend_reads, draws='by loss'), compute).record
+    return study.store.remember(study.bend_spec(label, sa, sb, removal), compute).record
 
 @patch
 def bends(self:Study, nets):
