@@ -239,7 +239,7 @@ def minimize_binary(
 )->Minimum: # its state holds ±1
     "Train as the recipe says, or return what was trained before; a run that was killed goes on from its last checkpoint"
     if not isinstance(recipe, BinaryRecipe): raise BinaryRecipeError(f'recipe: wanted a BinaryRecipe, got {type(recipe).__name__}')
-    if store is not None and not isinstance(store, Store): raise BinaryRecipeError(f'store: wanted a Store, such as Store(folder), got {store!r}')
+    if store is not None and not hasattr(store, 'remember'): raise BinaryRecipeError(f'store: wanted a Store, such as Store(folder), got {store!r}')
     data = _data_of(recipe, data, 'cpu', BinaryRecipeError)
     bits, rec = (store or Store()).remember(binary_spec(recipe, data), functools.partial(_train, recipe, data, report))
     train, test = (Score(*rec[k]) for k in ('train', 'test'))

@@ -430,7 +430,7 @@ def minimize(
 ) -> Minimum:
     "Train as the recipe says, or return what was trained before; a run that was killed goes on from its last checkpoint"
     if not isinstance(recipe, Recipe): raise RecipeError(f'recipe: wanted a Recipe, got {type(recipe).__name__}' + ('; minimize_binary of landscape_nb.binary takes it' if type(recipe).__name__ == 'BinaryRecipe' else ''))
-    if store is not None and not isinstance(store, Store): raise RecipeError(f'store: wanted a Store, such as Store(folder), got {store!r}')
+    if store is not None and not hasattr(store, 'remember'): raise RecipeError(f'store: wanted a Store, such as Store(folder), got {store!r}')
     data = _data_of(recipe, data, device)
     report = progress if callable(progress) else _printer(recipe) if progress else lambda row: None
     state, rec = (store or Store()).remember(minimum_spec(recipe, data), lambda checkpoint: _train([recipe], data, report, checkpoint)[0])
