@@ -36,7 +36,7 @@ def open_run(
     try: given = json.loads((Folder(out)/'environment.json').read_text())['parameters']
     except (OSError, ValueError, KeyError) as e:
         raise ExplorerError(f'out: wanted the folder of a finished run, with environment.json and store/, got {str(out)!r} ({type(e).__name__})') from None
-    here = dict(out=str(out), jobs=1, device=given['device'] if torch.cuda.is_available() else 'cpu')
+    here = dict(out=str(out), jobs=1, device=given.get('device', 'cpu') if torch.cuda.is_available() else 'cpu')
     return plan(**{k: v for k, v in {**given, **here}.items() if k in inspect.signature(plan).parameters})
 
 def title(net:tuple)->str:   # (label, seed)
