@@ -413,7 +413,7 @@ class Forecast(NamedTuple):
 @patch
 def forecast(self:Study)->Forecast:
     "How much there is to do; a trial of a few seconds where nothing of a kind was measured on a machine like this one."
-    done, seconds, elapsed, tried, spent, here = {}, {}, 0., [], 0., describe_machine()
+    done, seconds, elapsed, tried, read, spent, here = {}, {}, 0., [], [], 0., describe_machine()
     n, threads = self.cluster.check() if self.scheduler else self.jobs or os.cpu_count(), torch.get_num_threads()
     torch.set_num_threads(1)        # as in a sweep
     for kind, tasks in self.planned().items():
@@ -426,11 +426,12 @@ def forecast(self:Study)->Forecast:
         spent += time.perf_counter() - begun
         seconds[kind] = unit*sum(left)
         if math.isnan(unit): continue
-        if not known: tried.append(kind)
+        (read if known else tried).append(kind)
         elapsed += max(seconds[kind]/n, unit*max(left))
     torch.set_num_threads(threads)
     size = sum(v.numel()*v.element_size() for v in state_of(self.bench().model).values())
-    basis = f'{", ".join(tried)} from a trial of {spent:.0f} s, on networks that are not trained' if tried else 'from the results that are there'
+    basis = f'{", ".join(tried)} from a trial of {spent:.0f} s, on networks that are not trained' if tried else ''
+    if read: basis += f'{"; " if basis else ""}{", ".join(read)} from results of the same kind'
     return Forecast(done, seconds, n, elapsed, (done['minima'][1]-done['minima'][0])*size, basis)
 
 # %% ../nbs/11a_study.ipynb #summary
@@ -443,7 +444,7 @@ def summary(self:Study, f:Forecast|None=None)->str:
     free = shutil.disk_usage(next(p for p in (place, *place.parents) if p.exists())).free
     left = {k: s for k, s in f.seconds.items() if f.done[k][0] < f.done[k][1]}
     rest = (f'still to do: {"at least" if any(map(math.isnan, left.values())) else "about"} {_short(f.elapsed)} ({", ".join(f"{k} {_short(s)}" for k, s in left.items())} of one process) and {f.bytes/1e6:.3g} MB for networks{f", of which only {free/1e6:.3g} MB are free" if free < f.bytes else ""}\n'
-            f'estimated: {f.basis}; on a machine with nothing else to do right within a factor of two or so') if left else 'nothing is left to compute'
+            f'estimated: {f.basis or "nothing to go by"}; on a machine with nothing else to do right within a factor of two or so') if left else 'nothing is left to compute'
     return (f'{self.arch} (width {self.width:g}) on {self.n_train or "all"} images of {self.dataset}; preset {self.preset}; {self.device}; {f.processes} at a time{f" on {self.scheduler}" if self.scheduler else ""}\n'
             f'{len(self.labels)} classes of minima: {", ".join(self.labels)}; seeds {", ".join(map(str, self.seeds))}\n'
             f'in the store: {", ".join(f"{k} {a} of {b}" for k, (a, b) in f.done.items())}\n{rest}\nresults go to {self.out}')
