@@ -118,14 +118,14 @@ _ROWS = {
         adv=dict(epochs=50, lr=.03, hold=.5, random_epochs=80, random_lr=.03, random_hold=.7),
         wd=dict(epochs=60)),
     ('quick', 'resnet18'): dict(
-        sgd=dict(epochs=16, batch=64, lr=.1, hold=.3, warmup=1),
-        rsgd=dict(epochs=16, batch=64, lr=.1, hold=.5, warmup=1, gamma0=2e-2),
-        adv=dict(epochs=18, batch=64, lr=.05, hold=.4, warmup=1, random_epochs=25, random_lr=.1, random_hold=.6),
+        sgd=dict(epochs=16, batch=32, lr=.1, hold=.3, warmup=1),
+        rsgd=dict(epochs=16, batch=32, lr=.1, hold=.5, warmup=1, gamma0=2e-2),
+        adv=dict(epochs=18, batch=32, lr=.05, hold=.4, warmup=1, random_epochs=25, random_lr=.1, random_hold=.6),
         wd=dict(epochs=20)),
     ('quick', 'vgg16_bn'): dict(
-        sgd=dict(epochs=20, batch=64, lr=.05, hold=.2, warmup=1),
-        rsgd=dict(epochs=20, batch=64, lr=.05, hold=.5, warmup=1, gamma0=2e-2),
-        adv=dict(epochs=24, batch=64, lr=.03, hold=.4, warmup=1, random_epochs=40, random_lr=.05, random_hold=.6),
+        sgd=dict(epochs=20, batch=32, lr=.05, hold=.2, warmup=1),
+        rsgd=dict(epochs=20, batch=32, lr=.05, hold=.5, warmup=1, gamma0=2e-2),
+        adv=dict(epochs=24, batch=32, lr=.03, hold=.4, warmup=1, random_epochs=40, random_lr=.05, random_hold=.6),
         wd=dict(epochs=24)),
     ('smoke', 'mlp'): dict(
         sgd=dict(epochs=40, batch=32, lr=.03, hold=.3),

@@ -37,16 +37,15 @@ class Settings(NamedTuple):
     bend_steps: int               # SGD steps for a bend
     bend_reads: int               # how often the error is read while a bend is trained
     bends: tuple[str, ...]        # removals under which a bend is trained
-    images: int|None = None       # training images on which errors are read; None: all
-    sample: int = 2000            # of them, for channel statistics
+    sample: int = 2000            # training images for channel statistics
 
 PRESETS = dict(smoke=Settings(2, 4, 7, 60, 2, ('permutation',)),
                quick=Settings(3, 10, 13, 2000, 2, ('none', 'permutation')),
                paper=Settings(5, 50, 25, 10_000, 4, ('none', 'permutation', 'both')))
 DEEP = dict(draws=5, points=9, bends=('permutation',))        # what convolutions can do in minutes
-LESS = dict(smoke=dict(other={}), quick=dict(mlp={}, binary_mlp={}, binary_lenet={}, lenet=DEEP, other=DEEP | dict(bend_steps=1000, bend_reads=1, images=1000, sample=500)), paper=dict(other={}))
-N_TRAIN = dict(smoke=dict(mlp=1000, other=500), quick=dict(mlp=10_000, binary_mlp=2_000, binary_lenet=2_000, lenet=5_000, other=2_500), paper=dict(other=None))
-WIDTH = dict(smoke=dict(mlp=.25, lenet=1., binary_mlp=.3, binary_lenet=1., other=.0625), quick=dict(mlp=1., lenet=1., binary_mlp=1., binary_lenet=1., other=.125), paper=dict(other=1.))
+LESS = dict(smoke=dict(other={}), quick=dict(mlp={}, binary_mlp={}, binary_lenet={}, lenet=DEEP, other=DEEP | dict(draws=4, points=7, bend_steps=500, bend_reads=1, sample=500)), paper=dict(other={}))
+N_TRAIN = dict(smoke=dict(mlp=1000, other=500), quick=dict(mlp=10_000, binary_mlp=2_000, binary_lenet=2_000, lenet=5_000, other=1_000), paper=dict(other=None))
+WIDTH = dict(smoke=dict(mlp=.25, lenet=1., binary_mlp=.3, binary_lenet=1., other=.0625), quick=dict(mlp=1., lenet=1., binary_mlp=1., binary_lenet=1., vgg16_bn=.25, other=.125), paper=dict(other=1.))
 BEND_BATCH = dict(smoke=dict(other=256), quick=dict(mlp=256, lenet=128, other=64), paper=dict(other=256))
 SIGMAS = dict(mlp=(.1, .2, .3, .4, .5, .7), other=(.05, .1, .15, .2, .3, .4))
 
@@ -152,21 +151,21 @@ class Workbench(NamedTuple):
     model: nn.Module
     sym: Symmetries
     torus: Torus
-    ev: Evaluator      # on the training images, or the first of them
+    ev: Evaluator      # on the training images
 
 @functools.lru_cache(1)
-def workbench(arch:str, dataset:str, n_train:int|None, width:float, device:str, images:int|None=None, sample:int=2000)->Workbench:
+def workbench(arch:str, dataset:str, n_train:int|None, width:float, device:str, sample:int=2000)->Workbench:
     "Build it; cached per process."
     data = load_data(dataset, n_train, device=device)
     c, size, _ = data.shape
     model = make_model(arch, data.classes, c, size, width, seed=0)
     sym = find_symmetries(model, data.x_train[:2].cpu())
-    return Workbench(data, model, sym, Torus(sym), Evaluator(model, tuple(t[:images] for t in data.train), sample=sample))
+    return Workbench(data, model, sym, Torus(sym), Evaluator(model, data.train, sample=sample))
 
 @patch
 def bench(self:Study)->Workbench:
     "The workbench of this study."
-    return workbench(self.arch, self.dataset, self.n_train, self.width, self.device, self.size.images, self.size.sample)
+    return workbench(self.arch, self.dataset, self.n_train, self.width, self.device, self.size.sample)
 
 # %% ../nbs/11a_study.ipynb #minima
 @patch
@@ -218,7 +217,7 @@ def minima(self:Study):
 def _spec(study, kind, *nets, **more):
     "What a measurement depends on: networks, images, and how it is made."
     identity = lambda l, s: dict(null=s, arch=study.arch, width=study.width) if l == NULL else asdict(study.recipe(l, s))
-    read = {} if study.size.images is None else dict(images=study.size.images, sample=study.size.sample)
+    read = {} if study.size.sample == 2000 else dict(sample=study.size.sample)
     return dict(kind=kind, version=1, data=study.bench().data.checksum, nets=[identity(*n) for n in nets], **read, **more)
 
 def _flatness_rows(study, label, seed):
@@ -292,8 +291,7 @@ def _bend_record(study, label, sa, sb, removal):
         b = study.bench()
         u, v = study.state(label, sa), study.state(label, sb)
         path = removed(b.torus, u, v, align(b.sym, b.torus.project(u), b.torus.project(v), 'greedy').element)[removal]
-        whole = b.ev if size.images is None else Evaluator(b.model, b.data.train, sample=size.sample)      # a bend learns from all images
-        bent = fit_bend(whole, *path.points, torus=path.torus, steps=size.bend_steps, batch=study.bend_batch, reads=size.bend_reads, logit_scale=path.logit_scale, generator=stream('bend', label, sa, sb, removal), checkpoint=checkpoint)
+        bent = fit_bend(b.ev, *path.points, torus=path.torus, steps=size.bend_steps, batch=study.bend_batch, reads=size.bend_reads, logit_scale=path.logit_scale, generator=stream('bend', label, sa, sb, removal), checkpoint=checkpoint)
         ts = torch.linspace(0, 1, 61).tolist()
         curve = b.ev.along(bent, ts)
         errors = curve.error
