@@ -113,9 +113,9 @@ _ROWS = {
         adv=dict(epochs=40, lr=.03, hold=.5, random_epochs=50),
         wd=dict(epochs=50)),
     ('quick', 'lenet'): dict(
-        sgd=dict(epochs=50, lr=.03, hold=.4),
-        rsgd=dict(epochs=50, lr=.05, hold=.6, gamma0=1e-3),
-        adv=dict(epochs=50, lr=.03, hold=.5, random_epochs=80, random_lr=.03, random_hold=.7),
+        sgd=dict(epochs=50, batch=64, lr=.03, hold=.4),
+        rsgd=dict(epochs=50, batch=64, lr=.05, hold=.6, gamma0=1e-3),
+        adv=dict(epochs=100, batch=64, lr=.05, hold=.6, random_epochs=80, random_lr=.03, random_hold=.7),
         wd=dict(epochs=60)),
     ('quick', 'resnet18'): dict(
         sgd=dict(epochs=16, batch=32, lr=.1, hold=.3, warmup=1),
@@ -142,7 +142,7 @@ _ROWS = {
         rsgd=dict(epochs=14, batch=32, lr=.1, hold=.6, warmup=1, gamma0=2e-2),
         adv=dict(epochs=20, batch=32, lr=.05, hold=.4, warmup=1, random_epochs=20, random_lr=.1, random_hold=.6),
         wd=dict(epochs=24))}
-_ROWS |= {('paper', family): {k: {**row, **{e: (3 if k == 'adv' else 2)*row[e] for e in ('epochs', 'random_epochs') if e in row}} for k, row in rows.items()}
+_ROWS |= {('paper', family): {k: {e: v*(3 if k == 'adv' else 2) if e in ('epochs', 'random_epochs') else v for e, v in row.items() if e != 'batch'} for k, row in rows.items()}
           for (preset, family), rows in _ROWS.items() if preset == 'quick'}
 for (preset, _), rows in _ROWS.items():
     if preset == 'smoke': rows['lbs'] = dict(batch=128, lr=.1, epochs=120)
