@@ -16,7 +16,7 @@ from .flips import FlipEvaluator, FlipPath, fit_flip_bend, flip_barrier, flip_en
 from .intervals import PAIR, accepted_only, check_frames
 from .models import BINARY, make_model
 from .optimizers import Minimum, passes, phases
-from .report import (Claim, Measure, bend_claims, claims_table, confound, judge, null_claims, ordering_claims, rank_correlation, reference_sigma,
+from .report import (GROUPS, Claim, Measure, bend_claims, claims_table, confound, judge, null_claims, ordering_claims, rank_correlation, reference_sigma,
                                  removal_claims, theory_claims)
 from .store import stream
 from .study import NULL, STUDIES, Study, Workbench, _spec, _Watch, pairs_within
@@ -170,7 +170,7 @@ def binary_claims(
                     ('barriers', 'distances'), ('sgd', 'rsgd', 'adv'), together, ranks=True)
     zero = bend_claims(frames['bends'], bend_limit)
     claims = [*ordering_claims(flat), general, *ordering_claims(far), *ordering_claims(high), *removal, further, *zero, *theory_claims(), *null_claims(far)]
-    return sorted(claims, key=lambda c: ('paper', 'null', 'control').index(c.group))
+    return sorted(claims, key=lambda c: GROUPS.index(c.group))
 
 @patch
 def further(self:BinaryStudy, nets)->dict: return {}     # the orders and the greedy flips are its own further tables

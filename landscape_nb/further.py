@@ -115,8 +115,15 @@ def solvers(self:Study, nets, points:int=9): # points: of a path
 # %% ../nbs/11i_further.ipynb #widths
 WIDTHS = dict(smoke=dict(other=(.5, 1.)), quick=dict(mlp=(.125, .25, .5, 1.), other=(.5, 1.)), paper=dict(other=(.25, .5, 1., 2.)))
 
+def _wider(study, factor): return replace(study, width=study.width*factor)
+
+def _train_row(study, factor, seed):
+    own = _wider(study, factor)
+    m = own.minimum('sgd', seed)
+    return dict(width=own.width, seed=seed, train_error=m.train.error, accepted=m.accepted)
+
 def _width_rows(study, factor, sa, sb):
-    own = replace(study, width=study.width*factor)
+    own = _wider(study, factor)
     if not all(own.minimum('sgd', s).accepted for s in (sa, sb)): return []
     return [dict(width=own.width, **r) for r in _path_rows(own, 'sgd', sa, sb)['barriers']]
 
@@ -128,10 +135,6 @@ def widths(self:Study):
     train = [(_train_row, f, s) for f in factors for s in self.seeds]
     self.rows('widths: minima', train, lambda t: t[1])
     return self.rows('widths: paths', [(_width_rows, f, *p[1:]) for f in factors for p in pairs_within([('sgd', s) for s in self.seeds])], lambda t: t[1])
-
-def _train_row(study, factor, seed):
-    m = replace(study, width=study.width*factor).minimum('sgd', seed)
-    return dict(width=study.width*factor, seed=seed, train_error=m.train.error, accepted=m.accepted)
 
 # %% ../nbs/11i_further.ipynb #further
 @patch
