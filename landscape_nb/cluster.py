@@ -86,8 +86,9 @@ class Cluster:
         none = ClusterError(f'scheduler: {self.address} has no workers; start some: dask worker {self.address} --nworkers 2 --nthreads 1')
         try: client.wait_for_workers(1, timeout=10)
         except TimeoutError: raise none from None
+        answers = client.run(complaint, code_here(), probe, on_error='return')
         workers = client.scheduler_info(n_workers=-1)['workers']
-        found = {w: o for w, o in client.run(complaint, code_here(), probe, on_error='return').items() if not isinstance(o, OSError)}     # else it died just now
+        found = {w: o for w, o in answers.items() if w in workers and not isinstance(o, OSError)}     # else it came or died just now
         if not found: raise none
         for w, o in found.items():
             bad = [f'cannot run landscape_nb ({o!r}): install it there' if isinstance(o, BaseException) else o] if o else []
