@@ -8,14 +8,14 @@ __all__ = ['ALGORITHMS', 'LABELS', 'CONTROLS', 'MATCHED', 'CLASSES', 'MAX_ERROR'
            'minimum_spec', 'minimize', 'minimize_many', 'RULES', 'SCHEDULES', 'Replicas', 'coupling', 'rate']
 
 # %% ../nbs/07_optimizers.ipynb #imports
-import functools, math, sys, time
+import functools, math, time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import NamedTuple, get_args
 import torch
 from torch import Tensor, nn
 from fastcore.basics import patch
-from .store import Checkpoint, Store, canonical, digest, seed_of, stream, sweep
+from .store import Checkpoint, Store, canonical, digest, log, seed_of, stream, sweep
 from .data import Data, augment, check_dataset, load_data
 from .models import BINARY, check_arch, make_model
 from .group import State
@@ -121,7 +121,8 @@ _ROWS = {
         sgd=dict(epochs=16, batch=32, lr=.1, hold=.3, warmup=1),
         rsgd=dict(epochs=16, batch=32, lr=.1, hold=.5, warmup=1, gamma0=2e-2),
         adv=dict(epochs=18, batch=32, lr=.05, hold=.4, warmup=1, random_epochs=25, random_lr=.1, random_hold=.6),
-        wd=dict(epochs=20)),
+        wd=dict(epochs=20),
+        init=dict(epochs=24)),
     ('quick', 'vgg16_bn'): dict(
         sgd=dict(epochs=20, batch=32, lr=.05, hold=.2, warmup=1),
         rsgd=dict(epochs=20, batch=32, lr=.05, hold=.5, warmup=1, gamma0=2e-2),
@@ -360,13 +361,13 @@ def _reason(log, error, classes):
     return '' if error <= MAX_ERROR else f'train error {error:.4f} is above {MAX_ERROR}'
 
 def _printer(recipe, every=5.):
-    "A reporter that prints a line to stderr at most once in `every` seconds"
+    "A reporter that logs a line at most once in `every` seconds"
     last, epochs = time.monotonic(), {p.labels: p.epochs for p in phases(recipe)}
     def show(row):
         nonlocal last
         if time.monotonic() - last < every: return
         last = time.monotonic()
-        print(f'{recipe.label} seed {recipe.seed}: {row["labels"]} labels, epoch {row["epoch"]} of {epochs[row["labels"]]}, error {row["error"]:.4f}', file=sys.stderr, flush=True)
+        log.info('%s seed %s: %s labels, epoch %d of %d, error %.4f', recipe.label, recipe.seed, row['labels'], row['epoch'], epochs[row['labels']], row['error'])
     return show
 
 # %% ../nbs/07_optimizers.ipynb #train
@@ -426,7 +427,7 @@ def minimize(
     store:Store|None=None,                # where minima are kept; None: `Store()`
     device='cpu',                         # of the data that is loaded
     data:Data|None=None,                  # the images; None: `load_data` of the recipe
-    progress:bool|Callable[[dict], None]=True, # a line on stderr now and then, or a function of each epoch's row
+    progress:bool|Callable[[dict], None]=True, # a line of the log now and then (`show_log`), or a function of each epoch's row
 ) -> Minimum:
     "Train as the recipe says, or return what was trained before; a run that was killed goes on from its last checkpoint"
     if not isinstance(recipe, Recipe): raise RecipeError(f'recipe: wanted a Recipe, got {type(recipe).__name__}' + ('; minimize_binary of landscape_nb.binary takes it' if type(recipe).__name__ == 'BinaryRecipe' else ''))

@@ -60,7 +60,8 @@ def test_a_killed_worker_changes_no_table(address, tmp_path):
         assert there.result() == alone
     assert not [f for f in (tmp_path/'there').rglob('*') if f.suffix in ('.lock', '.corrupt', '.checkpoint') or f.name.startswith('.')]
 
-def test_an_interrupt_takes_the_tasks_back(address, tmp_path, capsys):
+def test_an_interrupt_takes_the_tasks_back(address, tmp_path, caplog):
+    caplog.set_level('INFO', 'landscape_nb')
     def note(i):
         (tmp_path/f'{i}.txt').touch(); time.sleep(.5)
     def interrupt():
@@ -70,7 +71,7 @@ def test_an_interrupt_takes_the_tasks_back(address, tmp_path, capsys):
         Thread(target=interrupt, daemon=True).start()
         with pytest.raises(KeyboardInterrupt): sweep([(note, (i,)) for i in range(9)], desc='notes', cluster=Cluster(address, tmp_path))
         time.sleep(1.5)
-    assert len([*tmp_path.glob('*.txt')]) < 5 and 'notes: interrupted after ' in capsys.readouterr().err
+    assert len([*tmp_path.glob('*.txt')]) < 5 and 'notes: interrupted after ' in caplog.text
 
 def test_a_cluster_that_cannot_take_part_is_refused(address, tmp_path):
     with pytest.raises(ClusterError, match='nothing answers'): Cluster('tcp://127.0.0.1:9', tmp_path).check()

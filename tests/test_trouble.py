@@ -79,7 +79,8 @@ def large(seed, root, data):
 INTERRUPTED = '''
 import sys, time
 from pathlib import Path
-from landscape_nb.store import sweep
+from landscape_nb.store import show_log, sweep
+show_log()
 def rest(i, at): (at/str(i)).touch(); time.sleep(0 if i == 0 else 100)
 sweep([(rest, (i, Path(sys.argv[1]))) for i in range(4)], jobs=2, desc='rest')
 '''
