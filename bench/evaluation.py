@@ -4,10 +4,11 @@
 
 Both sides take turns in one process, and every repeat times both; the ratio is that of the best times, and the CPU seconds of the process are given
 beside, since they do not depend on what else the machine does. The loop is `functional_call`, argmax and comparison, batch by batch, at the batch size of the
-evaluator and at every point of a path (the error alone: it computes no loss, the evaluator does).
+evaluator and at every point of a path (the error alone: it computes no loss, the evaluator does). Rows of paths are there twice: the second time screened in
+bfloat16, where the error is exact and the loss is not.
 - mlp: 51 points between two perceptrons 784-256-256-10, trained for a few epochs on 10,000 images of Fashion-MNIST, straight and geodesic, batches of 2,500;
 - resnet18: a few points between two networks of width 1 with random weights and statistics, 256 images, batches of 128, statistics as they are;
-- energy: local energy, 20 draws and 8 σ, mlp; energy-conv: the same on the convolutional network at a quarter of its width, 100 images;
+- energy: local energy, 20 draws and 8 σ, mlp; energy-conv: the same on the convolutional network at a quarter of its width, 400 images;
 - loss-landscapes: its `linear_interpolation` with 51 steps and `metrics.Loss` on the perceptrons, in an environment of its own that sees this package;
 - memory: peak of the resident memory above the level before, densenet121 at batches of 250: a path of 5 points, and one forward pass.
 'differing' counts samples that the two sides judge differently, over all points.
@@ -18,7 +19,7 @@ import torch
 from torch import nn
 from torch.func import functional_call
 from landscape_nb.data import load_data
-from landscape_nb.evaluate import Evaluator, unpack
+from landscape_nb.evaluate import PRECISIONS, Evaluator, unpack
 from landscape_nb.flatness import draw, local_energy, shaken
 from landscape_nb.group import generic_state, lift, state_of
 from landscape_nb.models import make_model
@@ -61,23 +62,24 @@ def convolutional(width, n):
     a, b = ({k: v.float() if v.is_floating_point() else v for k, v in generic_state(state_of(net), dict(net.named_parameters()), stream('bench', i)).items()} for i in (0, 1))
     return net, a, b, torch.randn(n, 1, 28, 28, generator=stream('bench', 'images')), torch.randint(10, (n,), generator=stream('bench', 'labels'))
 
-def path_row(name, net, path, x, y, batch, points, repeat):
-    ev, ts = Evaluator(net, (x, y), batch), torch.linspace(0, 1, points, dtype=torch.float64).tolist()
+def path_row(name, net, path, x, y, batch, points, repeat, precision='exact'):
+    ev, ts = Evaluator(net, (x, y), batch, precision=precision), torch.linspace(0, 1, points, dtype=torch.float64).tolist()
     found, row = race(dict(loop=lambda: torch.stack([wrong_of(net, path(t), x, y, batch) for t in ts]), ours=lambda: ev.along(path, ts, 'none')), repeat)
     bits = unpack(ev.bits_along(path, ts, 'none'), len(y))
     assert torch.equal(bits.double().mean(1), found['ours'].error)
-    return dict(name=name, points=points, images=len(y), batch=batch, differing=int((bits != found['loop']).sum()), changes=ev.found[0].changes, chunk=ev.found[1],
+    return dict(name=name + (', screened' if precision == 'screened' else ''), points=points, images=len(y), batch=batch, differing=int((bits != found['loop']).sum()), changes=ev.found[0].changes, chunk=ev.found[1],
                 errors=[found['ours'].error.min().item(), found['ours'].error.max().item()], **row)
 
 def mlp(o):
     net, a, b, x, y = perceptrons()
     T = Torus(find_symmetries(net, x[:2]))
-    yield path_row('mlp, straight', net, Way((a, b)), x, y, 2500, 51, o.repeat)
-    yield path_row('mlp, geodesic', net, Way((T.project(a), T.project(b)), T), x, y, 2500, 51, o.repeat)
+    for precision in PRECISIONS:
+        yield path_row('mlp, straight', net, Way((a, b)), x, y, 2500, 51, o.repeat, precision)
+        yield path_row('mlp, geodesic', net, Way((T.project(a), T.project(b)), T), x, y, 2500, 51, o.repeat, precision)
 
 def resnet18(o):
     net, a, b, x, y = convolutional(1., 256)
-    yield path_row('resnet18', net, Way((a, b)), x, y, 128, 3, min(3, o.repeat))
+    for precision in PRECISIONS: yield path_row('resnet18', net, Way((a, b)), x, y, 128, 3, min(3, o.repeat), precision)
 
 def energy_row(name, net, a, x, y, batch, repeat):
     T, ev = Torus(find_symmetries(net, x[:2])), Evaluator(net, (x, y), batch)
@@ -96,8 +98,8 @@ def energy(o):
     yield energy_row('local energy, mlp', net, a, x, y, 2500, min(3, o.repeat))
 
 def energy_conv(o):
-    net, a, _, x, y = convolutional(.25, 100)
-    yield energy_row('local energy, resnet18 at width 1/4', net, a, x, y, 100, min(2, o.repeat))
+    net, a, _, x, y = convolutional(.25, 400)
+    yield energy_row('local energy, resnet18 at width 1/4', net, a, x, y, 200, min(2, o.repeat))
 
 def theirs(o):
     "Runs in the environment that has loss-landscapes."
