@@ -89,7 +89,7 @@ def plot_paths(
     ):
     "Error (or loss) between two minima of one class before and after each removal that was measured, side by side."
     removals = measured(paths)
-    ax = new_axes(ax, (2.25*max(2, len(removals)), 2.6), len(removals))
+    ax = np.atleast_1d(new_axes(ax, (2.25*max(2, len(removals)), 2.6), len(removals)))
     for a, removal in zip(ax, removals):
         for label in classes(paths):
             rows = pick(paths, label, removal=removal)

@@ -70,6 +70,8 @@ def mean(self:Torus,
     steps:int=100             # at most
 )->Mean:
     "The Fréchet mean of states on the torus, equation (3); buffers are averaged."
+    if not isinstance(states, (list, tuple)) or not states: raise ValueError(f'states: wanted a list of one or more, got {type(states).__name__} of {len(states)}')
+    if steps < 1 or not tol >= 0: raise ValueError(f'wanted steps >= 1 and tol >= 0, got {steps} and {tol}')
     point = self.project(average(states))
     for step in range(1, steps+1):
         reach = average([self.log(point, s) for s in states])

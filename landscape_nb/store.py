@@ -81,7 +81,7 @@ def _cpu():
 def describe_machine() -> dict: # JSON; gpu: its name, or None
     "What a number may depend on beside its recipe: versions, hardware, torch's threads"
     return dict(landscape_nb=landscape_nb.__version__, python=platform.python_version(),
-                **{p: _version(p) for p in ('torch', 'torchvision', 'numpy')}, platform=platform.platform(), cpu=_cpu(), cores=os.cpu_count(),
+                **{p: _version(p) for p in ('torch', 'torchvision', 'numpy')}, platform=platform.platform(), cpu=_cpu(), simd=torch.backends.cpu.get_cpu_capability(), cores=os.cpu_count(),
                 gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None, threads=torch.get_num_threads())
 
 # %% ../nbs/00_store.ipynb #log
@@ -301,6 +301,7 @@ def remember(self:Store,
             if not out_of_memory(e) or isinstance(e, TooLarge): raise
             raise TooLarge(f'the memory does not suffice to compute {spec["kind"]} {path.stem} ({str(e).splitlines()[0] if str(e) else type(e).__name__}): take fewer processes, '
                               f'a smaller network or another device; what {self.root} holds stays, and the same call goes on from there') from e
+        if not isinstance(made, tuple) or len(made) != 2: raise ValueError(f'compute: wanted ({{name: tensor}}, record), got {type(made).__name__} {str(made)[:80]}')
         result = self._write(spec, *made, time.time() - t0)
         cp.remove()
         return result
@@ -332,6 +333,7 @@ def sweep(
 ) -> list:         # results in the order of the tasks
     "Run independent tasks; the first exception ends the sweep (what a store holds by then stays)"
     from tqdm import tqdm
+    if bad := [t for t in tasks if not isinstance(t, (tuple, list)) or len(t) != 2 or not callable(t[0])]: raise ValueError(f'tasks: wanted pairs (function, arguments), got {str(bad[0])[:80]}')
     todo, out, t0 = [(i, fn, args, threads, shown()) for i, (fn, args) in enumerate(tasks)], {}, time.time()
     jobs, said, done = jobs or os.cpu_count(), t0, iter(())
     try:

@@ -117,6 +117,7 @@ def plan(arch='mlp', dataset='fashion_mnist', algorithms=LABELS, seeds=None, pre
     algorithms = tuple(algorithms.replace(',', ' ').split() if isinstance(algorithms, str) else algorithms)
     for a in algorithms: _choice('algorithms', a, ALGORITHMS)
     if not algorithms or len(set(algorithms)) < len(algorithms): raise StudyError(f'algorithms: wanted one or more different ones of {", ".join(ALGORITHMS)}, got {algorithms}')
+    if not isinstance(device, str): raise StudyError(f"device: wanted 'auto' or the name of one, got {device!r}")
     if device == 'auto': device = 'cuda' if torch.cuda.is_available() else 'cpu'
     try: torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as e: raise StudyError(f'device: {device!r} cannot be used here ({str(e).splitlines()[0]}); choose cpu' + (' or cuda' if torch.cuda.is_available() else '')) from None
@@ -420,7 +421,7 @@ def forecast(self:Study)->Forecast:
     torch.set_num_threads(1)        # as in a sweep
     for kind, tasks in self.planned().items():
         found = [(self.extent(kind, args), self.store.provenance(spec)) for args, spec in tasks]
-        left, known = [x for x, p in found if p is None], [(x, p['seconds']) for x, p in found if p and all(p[k] == here[k] for k in ('cpu', 'gpu'))]
+        left, known = [x for x, p in found if p is None], [(x, p['seconds']) for x, p in found if p and all(p.get(k) == here[k] for k in ('cpu', 'simd', 'gpu'))]
         done[kind], seconds[kind] = (len(tasks)-len(left), len(tasks)), 0.
         if not left: continue
         begun = time.perf_counter()

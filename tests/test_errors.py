@@ -13,7 +13,7 @@ from landscape_nb.group import SymmetryError, lift, state_of
 from landscape_nb.models import ModelError, make_model
 from landscape_nb.optimizers import Recipe, RecipeError, minimize, recipe_for
 from landscape_nb.paths import Path, barrier, fit_bend, removed
-from landscape_nb.store import Store, canonical, seed_of
+from landscape_nb.store import Store, canonical, seed_of, sweep
 from landscape_nb.study import StudyError, plan
 from landscape_nb.symmetries import UnsupportedModelError, find_symmetries
 from landscape_nb.torus import Torus
@@ -128,6 +128,8 @@ align_many(sym, a)                                             | ValueError    |
 align_many(sym, [a, o])                                        | SymmetryError | fc1.weight, (26, 64), (51, 64)
 align_many(sym, [a, nan])                                      | SymmetryError | NaN
 align_many(sym, [a, b], rounds=0)                              | ValueError    | rounds, 0
+T.mean([])                                                     | ValueError    | states, one, 0
+T.mean([a, b], steps=0)                                        | ValueError    | steps, 0
 Evaluator(a, (x, y))                                           | ValueError    | model, nn.Module, dict
 Evaluator(net, x)                                              | ValueError    | data, images and labels
 Evaluator(net, None)                                           | ValueError    | data, NoneType
@@ -251,6 +253,7 @@ plan(preset='huge')                                            | StudyError    |
 plan(algorithms='sgd lbfgs')                                   | StudyError    | lbfgs, rsgd
 plan(seeds='one')                                              | StudyError    | seeds, one
 plan(device='tpu9')                                            | StudyError    | device, tpu9, cpu
+plan(device=None)                                              | StudyError    | device, auto, None
 plan(jobs=-1)                                                  | StudyError    | jobs, -1
 plan(width='wide')                                             | StudyError    | width, wide
 plan(n_train=10**6)                                            | DataError     | n_train, 60,000
@@ -263,6 +266,8 @@ store.remember(dict(kind='../x'), print)                       | ValueError    |
 store.remember(dict(kind='x', v=nans), print)                  | ValueError    | NaN
 store.remember(dict(kind='x', v=net), print)                   | ValueError    | v, JSON, Sequential
 store.remember(dict(kind='x'), lambda c: (dict(a=5), {}))      | ValueError    | compute, tensor, 5
+store.remember(dict(kind='x'), lambda c: None)                 | ValueError    | compute, record, NoneType
+sweep([(print, (1,)), 7])                                      | ValueError    | tasks, function, 7
 store.remember(dict(kind='x'), lambda c: ({}, dict(a=net)))    | ValueError    | a, JSON, Sequential
 seed_of(net)                                                   | ValueError    | JSON, Sequential
 make_model('resnet19')                                         | ModelError    | resnet19, resnet18
