@@ -145,6 +145,7 @@ _ROWS = {
         wd=dict(epochs=24))}
 _ROWS |= {('paper', family): {k: {e: v*(3 if k == 'adv' else 2) if e in ('epochs', 'random_epochs') else v for e, v in row.items() if e != 'batch'} for k, row in rows.items()}
           for (preset, family), rows in _ROWS.items() if preset == 'quick'}
+_ROWS['quick', 'densenet121'] = _ROWS['smoke', 'resnet18']     # for as few images
 for (preset, _), rows in _ROWS.items():
     if preset == 'smoke': rows['lbs'] = dict(batch=128, lr=.1, epochs=120)
 
