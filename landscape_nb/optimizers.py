@@ -124,10 +124,11 @@ _ROWS = {
         wd=dict(epochs=20),
         init=dict(epochs=24)),
     ('quick', 'vgg16_bn'): dict(
-        sgd=dict(epochs=20, batch=32, lr=.05, hold=.2, warmup=1),
+        sgd=dict(epochs=32, batch=32, lr=.05, hold=.4, warmup=1),
         rsgd=dict(epochs=20, batch=32, lr=.05, hold=.5, warmup=1, gamma0=2e-2),
-        adv=dict(epochs=24, batch=32, lr=.03, hold=.4, warmup=1, random_epochs=40, random_lr=.05, random_hold=.6),
-        wd=dict(epochs=24)),
+        adv=dict(epochs=50, batch=32, lr=.05, hold=.6, warmup=1, random_epochs=40, random_lr=.05, random_hold=.6),
+        wd=dict(epochs=36),
+        init=dict(epochs=60)),
     ('smoke', 'mlp'): dict(
         sgd=dict(epochs=40, batch=32, lr=.03, hold=.3),
         rsgd=dict(epochs=24, batch=32, lr=.03, hold=.6, gamma0=1e-3),
