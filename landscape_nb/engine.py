@@ -6,7 +6,7 @@
 __all__ = ['channels_last', 'laid_out', 'fast_dtype', 'one_by_one', 'together', 'prepare']
 
 # %% ../nbs/06b_engine.ipynb #imports
-import copy, functools, time
+import copy
 from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
@@ -35,24 +35,9 @@ def _has_bf16(device:torch.device) -> bool:
     can = getattr(torch.cpu, 'get_capabilities', dict)()
     return device.type == 'cpu' and any(can.get(k) for k in ('avx512_bf16', 'amx_bf16', 'bf16', 'sve_bf16'))
 
-def _step_seconds(device, dtype, repeat=5):
-    "Best time of one convolution, forward and backward, under autocast"
-    conv = nn.Conv2d(32, 32, 3, padding=1, device=device).to(memory_format=torch.channels_last)
-    x, best = torch.ones(64, 32, 14, 14, device=device).contiguous(memory_format=torch.channels_last).requires_grad_(), float('inf')
-    wait = torch.cuda.synchronize if device.type == 'cuda' else lambda: None
-    for _ in range(repeat):
-        wait(); t0 = time.perf_counter()
-        with torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.bfloat16): y = conv(x)
-        y.float().sum().backward(); wait()
-        best = min(best, time.perf_counter() - t0)
-    return best
-
-@functools.cache
 def fast_dtype(device:str='cpu') -> torch.dtype:
-    "bfloat16 where the hardware has it and it is at least 1.2 times as fast on a convolution, else float32; asked once per process"
-    device = torch.device(device)
-    if not _has_bf16(device): return torch.float32
-    return torch.bfloat16 if _step_seconds(device, torch.float32) >= 1.2*_step_seconds(device, torch.bfloat16) else torch.float32
+    "bfloat16 where the hardware multiplies it, else float32: no probe, so that a run which goes on in another process goes on alike"
+    return torch.bfloat16 if _has_bf16(torch.device(device)) else torch.float32
 
 # %% ../nbs/06b_engine.ipynb #one-by-one
 def one_by_one(nets:Replicas, dtype:torch.dtype=torch.float32) -> Callable:

@@ -16,6 +16,7 @@ import numpy as np, torch
 from torch import Tensor
 from fastcore.basics import patch
 from safetensors.torch import load as st_load, save as st_save
+from torch.backends.cpu import get_cpu_capability
 import landscape_nb
 try: import fcntl
 except ImportError: fcntl = None  # Windows: no locks between processes
@@ -81,7 +82,7 @@ def _cpu():
 def describe_machine() -> dict: # JSON; gpu: its name, or None
     "What a number may depend on beside its recipe: versions, hardware, torch's threads"
     return dict(landscape_nb=landscape_nb.__version__, python=platform.python_version(),
-                **{p: _version(p) for p in ('torch', 'torchvision', 'numpy')}, platform=platform.platform(), cpu=_cpu(), simd=torch.backends.cpu.get_cpu_capability(), cores=os.cpu_count(),
+                **{p: _version(p) for p in ('torch', 'torchvision', 'numpy')}, platform=platform.platform(), cpu=_cpu(), simd=get_cpu_capability(), cores=os.cpu_count(),
                 gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None, threads=torch.get_num_threads())
 
 # %% ../nbs/00_store.ipynb #log
