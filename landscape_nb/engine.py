@@ -85,5 +85,7 @@ def prepare(
 ) -> tuple[Replicas, Callable]: # the rows, and the function of `one_by_one`
     "Networks laid out and their gradient, by the rules of this page"
     rows = Replicas(nets, y, channels_last=channels_last(nets[0]))
-    if batched is None: batched = rows.w.device.type == 'cuda' and len(nets) > 1
-    return rows, (together if batched else one_by_one)(rows, fast_dtype(str(rows.w.device)))
+    on_gpu = rows.w.device.type == 'cuda'
+    if batched is None: batched = on_gpu and len(nets) > 1
+    dtype = torch.float32 if batched and not on_gpu else fast_dtype(str(rows.w.device))     # torch.func has no backward of a CPU's normalisation in bfloat16
+    return rows, (together if batched else one_by_one)(rows, dtype)
