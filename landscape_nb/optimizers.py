@@ -146,7 +146,12 @@ _ROWS = {
         wd=dict(epochs=24))}
 _ROWS |= {('paper', family): {k: {e: v*(3 if k == 'adv' else 2) if e in ('epochs', 'random_epochs') else v for e, v in row.items() if e != 'batch'} for k, row in rows.items()}
           for (preset, family), rows in _ROWS.items() if preset == 'quick'}
-_ROWS['quick', 'densenet121'] = _ROWS['smoke', 'resnet18']     # for as few images
+_ROWS['quick', 'densenet121'] = dict(                        # for 500 images
+    sgd=dict(epochs=40, batch=32, lr=.1, hold=.4, warmup=1),
+    rsgd=dict(epochs=28, batch=32, lr=.1, hold=.6, warmup=1, gamma0=2e-2),
+    adv=dict(epochs=24, batch=32, lr=.05, hold=.4, warmup=1, random_epochs=20, random_lr=.1, random_hold=.6),
+    wd=dict(epochs=40),
+    init=dict(epochs=48))
 for (preset, _), rows in _ROWS.items():
     if preset == 'smoke': rows['lbs'] = dict(batch=128, lr=.1, epochs=120)
 
