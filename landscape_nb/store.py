@@ -231,9 +231,10 @@ def _read(self:Store, spec):
 
 # %% ../nbs/00_store.ipynb #store-write
 @patch
-def _write(self:Store, spec, tensors, record, seconds):
+def _write(self:Store, spec, made, seconds):
     "Publish a result, unless another process was first, and read it back"
-    if not isinstance(tensors, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in tensors.items()): raise ValueError(f'compute: wanted ({{name: tensor}}, record), got {type(tensors).__name__} {str(tensors)[:80]}')
+    tensors, record = made if isinstance(made, (tuple, list)) and len(made) == 2 else (None, None)
+    if not isinstance(tensors, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in tensors.items()): raise ValueError(f'compute: wanted ({{name: tensor}}, record), got {type(made).__name__} {str(made)[:80]}')
     path, data = self.path(spec), _pack(tensors)
     when = dict(seconds=round(seconds, 3), finished=time.strftime('%Y-%m-%dT%H:%M:%S%z'))
     doc = dict(spec=_plain(spec), record=_plain(record), sha256=hashlib.sha256(data).hexdigest(), provenance={**when, **describe_machine()})
@@ -302,8 +303,7 @@ def remember(self:Store,
             if not out_of_memory(e) or isinstance(e, TooLarge): raise
             raise TooLarge(f'the memory does not suffice to compute {spec["kind"]} {path.stem} ({str(e).splitlines()[0] if str(e) else type(e).__name__}): take fewer processes, '
                               f'a smaller network or another device; what {self.root} holds stays, and the same call goes on from there') from e
-        if not isinstance(made, tuple) or len(made) != 2: raise ValueError(f'compute: wanted ({{name: tensor}}, record), got {type(made).__name__} {str(made)[:80]}')
-        result = self._write(spec, *made, time.time() - t0)
+        result = self._write(spec, made, time.time() - t0)
         cp.remove()
         return result
 
