@@ -33,7 +33,8 @@ COLUMNS = dict(
 def check_frames(
     frames:dict     # table name -> DataFrame; extra tables and columns are allowed
     )->dict:
-    "The same tables with every missing one added as an empty table. `ValueError` if a table lacks a column."
+    "The same tables with every missing one, and every one without rows, as an empty table. `ValueError` if a table lacks a column."
+    frames = {k: v for k, v in frames.items() if len(v)}
     for name, columns in COLUMNS.items():
         lacking = [c for c in columns if name in frames and c not in frames[name]]
         if lacking: raise ValueError(f'table {name!r} wants columns {columns}; lacking: {lacking}')

@@ -113,14 +113,19 @@ def _signs(net):
 
 def _binary_linear(n, k): return nn.Linear(n, k, bias=False)
 
-def _binary_mlp(classes, channels, size, width):
+def _sign(i, terms, norm=None):
+    "The sign behind layer i, perhaps behind a normalisation"
+    return {f'sign{i}': Sign(terms)} if norm is None else {f'bn{i}': norm, f'sign{i}': Sign(1)}
+
+def _binary_mlp(classes, channels, size, width, bn=False):
     "Two hidden layers of 301 signs"
     n, k = channels*size*size, _odd(_wide(301, width))
     const = dict(const=nn.ConstantPad1d((0, 1), 1.)) if n % 2 == 0 else {}
-    return _signs(_named(flatten=nn.Flatten(), **const, grid=Grid(), fc1=_binary_linear(_odd(n), k), sign1=Sign(_odd(n)),
-                         fc2=_binary_linear(k, k), sign2=Sign(k), fc3=_binary_linear(k, classes), temper=Temper(k)))
+    norm = lambda: nn.BatchNorm1d(k, affine=False) if bn else None
+    return _signs(_named(flatten=nn.Flatten(), **const, grid=Grid(), fc1=_binary_linear(_odd(n), k), **_sign(1, _odd(n), norm()),
+                         fc2=_binary_linear(k, k), **_sign(2, k, norm()), fc3=_binary_linear(k, classes), temper=Temper(k)))
 
-def _binary_lenet(classes, channels, size, width):
+def _binary_lenet(classes, channels, size, width, bn=False):
     "Two convolutions with strides for pools, and two layers of signs"
     a, b, c = (_odd(_wide(n, width)) for n in (15, 31, 121))
     stride = 2 if size >= 20 else 1
@@ -129,13 +134,18 @@ def _binary_lenet(classes, channels, size, width):
     n = b*side*side
     wide = lambda i, j, k: nn.Conv2d(i, j, k, stride, bias=False)
     const = dict(const=nn.ConstantPad1d((0, 1), 1.)) if n % 2 == 0 else {}
-    return _signs(_named(grid=Grid(), conv1=wide(channels, a, k), sign1=Sign(channels*k*k), conv2=wide(a, b, 3), sign2=Sign(9*a), flatten=nn.Flatten(), **const,
-                         fc1=_binary_linear(_odd(n), c), sign3=Sign(_odd(n)), fc2=_binary_linear(c, classes), temper=Temper(c)))
+    norm = lambda kind, n: kind(n, affine=False) if bn else None
+    return _signs(_named(grid=Grid(), conv1=wide(channels, a, k), **_sign(1, channels*k*k, norm(nn.BatchNorm2d, a)), conv2=wide(a, b, 3), **_sign(2, 9*a, norm(nn.BatchNorm2d, b)),
+                         flatten=nn.Flatten(), **const, fc1=_binary_linear(_odd(n), c), **_sign(3, _odd(n), norm(nn.BatchNorm1d, c)), fc2=_binary_linear(c, classes), temper=Temper(c)))
+
+def _binary_mlp_bn(*args): return _binary_mlp(*args, bn=True)
+
+def _binary_lenet_bn(*args): return _binary_lenet(*args, bn=True)
 
 # %% ../nbs/02_models.ipynb #check_arch
 ARCHS = dict(mlp=_mlp, lenet=_lenet, vgg16=_vgg16, vgg16_bn=_vgg16_bn, resnet18=_resnet18, densenet121=_densenet121,
-             binary_mlp=_binary_mlp, binary_lenet=_binary_lenet)
-BINARY = ('binary_mlp', 'binary_lenet')   # those whose weights and activations are signs
+             binary_mlp=_binary_mlp, binary_lenet=_binary_lenet, binary_mlp_bn=_binary_mlp_bn, binary_lenet_bn=_binary_lenet_bn)
+BINARY = tuple(a for a in ARCHS if a.startswith('binary'))   # those whose weights and activations are signs
 
 def check_arch(
     arch:str, # a key of `ARCHS`, or the name of a classifier of torchvision

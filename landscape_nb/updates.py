@@ -60,7 +60,7 @@ def state(self:Replicas, run:int, row:Tensor) -> State:
     "The state with the weights of a row [P]; buffers of the first replica of the run"
     net = self.nets[run*self.y]
     names = [k for k, _ in net.named_parameters()]
-    return state_of(net) | {k: v.clone() for k, v in zip(names, _pieces(net, row, self.last))}
+    return state_of(net) | {k: v.clone(memory_format=torch.contiguous_format) for k, v in zip(names, _pieces(net, row, self.last))}      # laid out as a state that was read from a file
 
 # %% ../nbs/06a_updates.ipynb #rate
 SCHEDULES = ('cosine', 'step')
