@@ -1,24 +1,26 @@
 """Binary networks: is a planted element found, and what do incremental evaluations gain? One JSON.
 
-    python bench/binary.py [--out out/binary.json] [--images 5000] [--points 51]
+    python bench/binary.py [--images 5000] [--points 51] [--archs binary_mlp binary_lenet_bn ...] [--out FILE]
 
 `planted`: 50 random networks, each moved by a random permutation and sign of every unit; recovered means Hamming distance 0.
 `exact`: the largest difference of logits between a network and its image, over 50 elements, in float32.
 `flips`: seconds of a loop of full forward passes (`Evaluator`) and of `FlipEvaluator` over the same states, interleaved, best of `--repeat`; the errors must be equal
 or the row says so. Random, layer-wise and unit-wise orders between two random networks of full width on Fashion-MNIST, and single flips of one weight. One thread.
+`thresholds`: where there is batch normalisation, three `sgd` minima of the quick study (2,000 images), matched: the barrier of every pair (mean over three orders) with thresholds
+that go in a straight line from end to end, and with those that each state on the path has on the images; and of the same recipe without batch normalisation.
 """
-import argparse, json, time
+import argparse, itertools, json, tempfile, time
 from pathlib import Path
 import torch
 from torch.func import functional_call
 from landscape_nb.alignment import align
-from landscape_nb.binary import Cube
+from landscape_nb.binary import Cube, binary_recipe_for, minimize_binary, settled_thresholds
 from landscape_nb.data import load_data
 from landscape_nb.evaluate import Evaluator
-from landscape_nb.flips import FlipEvaluator, FlipPath, differing, layer_order, random_order
+from landscape_nb.flips import FlipEvaluator, FlipPath, differing, flip_barrier, layer_order, random_order
 from landscape_nb.group import state_of
 from landscape_nb.models import BINARY, make_model
-from landscape_nb.store import describe_machine, stream
+from landscape_nb.store import Store, describe_machine, stream
 from landscape_nb.symmetries import find_symmetries
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,7 +49,7 @@ def sequences(a, b, points, gen):
     flat = torch.cat([a[k].flatten() for k in names])
     def flip(i):
         v = flat.clone(); v[i] = -v[i]
-        return {k: p.view_as(a[k]) for k, p in zip(names, v.split([a[k].numel() for k in names]))}
+        return {**a, **{k: p.view_as(a[k]) for k, p in zip(names, v.split([a[k].numel() for k in names]))}}
     return dict(random=along(random_order(a, b, gen)), layers=along(layer_order(a, b, gen)), units=along(at),
                 single=[flip(int(i)) for i in torch.randint(len(flat), (points,), generator=gen)])
 
@@ -58,8 +60,8 @@ def timed(ev, states):
 
 def flips(arch, data, points, repeat):
     "Seconds of both evaluators over the same states."
-    a, b = (state_of(make_model(arch, seed=s)) for s in (0, 1))
     slow, fast, rows = Evaluator(make_model(arch), data.train), FlipEvaluator(make_model(arch), data.train), []
+    a, b = (settled_thresholds(slow, state_of(make_model(arch, seed=s))) for s in (0, 1))
     for name, states in sequences(a, b, points, stream('bench', arch)).items():
         runs = [(timed(slow, states), timed(fast, states)) for _ in range(repeat)]
         full, few = (min(r[i][0] for r in runs) for i in (0, 1))
@@ -67,16 +69,31 @@ def flips(arch, data, points, repeat):
         rows.append(dict(what='flips', arch=arch, order=name, images=len(data.y_train), states=len(states), full=full, flips=few, ratio=full/few, same_errors=same))
     return rows
 
+def thresholds(arch, images=2000, seeds=3, orders=3, points=25):
+    "Barriers between matched minima, thresholds as they lie between the ends or as the images have them."
+    data, store, ts, rows = load_data('fashion_mnist', images), Store(tempfile.mkdtemp()), torch.linspace(0, 1, points).tolist(), []
+    for net in (arch, arch.removesuffix('_bn')):
+        ev, sym = FlipEvaluator(make_model(net), data.train), find_symmetries(make_model(net), data.x_train[:2])
+        minima = [minimize_binary(binary_recipe_for(net, 'fashion_mnist', 'sgd', s, n_train=images), store, data) for s in range(seeds)]
+        ways = dict(straight=lambda p: p, recomputed=lambda p: lambda t: settled_thresholds(ev, p(t))) if net == arch else dict(none=lambda p: p)
+        found = {k: [] for k in ways}
+        for (i, m), (j, n) in itertools.combinations(enumerate(minima), 2):
+            b = align(sym, m.state, n.state, 'greedy').state
+            paths = [FlipPath(m.state, b, random_order(m.state, b, stream('orders', i, j, k))) for k in range(orders)]
+            for k, way in ways.items(): found[k].append(flip_barrier(ev, [way(p) for p in paths], ts).value)
+        rows += [dict(what='thresholds', arch=net, thresholds=k, barriers=v, mean=sum(v)/len(v), train_errors=[m.train.error for m in minima], test_errors=[m.test.error for m in minima]) for k, v in found.items()]
+    return rows
+
 if __name__ == '__main__':
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--images', type=int, default=5000); parser.add_argument('--points', type=int, default=51)
     parser.add_argument('--repeat', type=int, default=3)
     parser.add_argument('--archs', nargs='+', default=list(BINARY))
-    parser.add_argument('--out', default=str(ROOT/'out'/'binary.json'))
+    parser.add_argument('--out', default=str(ROOT/'bench'/'results'/'binary.json'))
     o = parser.parse_args()
     torch.set_num_threads(1)
     data, rows = load_data('fashion_mnist', o.images), []
     for arch in o.archs:
-        for r in [*planted(arch, data.x_train[:500]), *flips(arch, data, o.points, o.repeat)]: rows.append(r); print(r, flush=True)
+        for r in [*planted(arch, data.x_train[:500]), *flips(arch, data, o.points, o.repeat), *(thresholds(arch) if arch.endswith('_bn') else ())]: rows.append(r); print(r, flush=True)
     Path(o.out).parent.mkdir(parents=True, exist_ok=True)
     Path(o.out).write_text(json.dumps(dict(rows=rows, machine=describe_machine()), indent=1))

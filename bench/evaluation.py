@@ -1,6 +1,6 @@
 """Is evaluation faster than a loop of forward passes, with the same errors? One JSON.
 
-    python bench/evaluation.py [--rows mlp resnet18 energy energy-conv loss-landscapes memory] [--repeat 5] [--threads 2] [--out FILE]
+    python bench/evaluation.py [--rows mlp resnet18 energy energy-conv loss-landscapes refresh memory] [--repeat 5] [--threads 2] [--out FILE]
 
 Both sides take turns in one process, and every repeat times both; the ratio is that of the best times, and the CPU seconds of the process are given
 beside, since they do not depend on what else the machine does. The loop is `functional_call`, argmax and comparison, batch by batch, at the batch size of the
@@ -10,6 +10,9 @@ bfloat16, where the error is exact and the loss is not.
 - resnet18: a few points between two networks of width 1 with random weights and statistics, 256 images, batches of 128, statistics as they are;
 - energy: local energy, 20 draws and 8 σ, mlp; energy-conv: the same on the convolutional network at a quarter of its width, 400 images;
 - loss-landscapes: its `linear_interpolation` with 51 steps and `metrics.Loss` on the perceptrons, in an environment of its own that sees this package;
+- refresh: statistics of batch normalisation recomputed on 2,000 images, resnet18 at a quarter of its width: by torch's `update_bn` in batches of 250, which normalises
+  each batch by itself, and by `refresh`, layer by layer over all images; largest difference of a statistic, relative to the largest one of its tensor, for either side
+  from one pass over all images at once in float64;
 - memory: peak of the resident memory above the level before, densenet121 at batches of 250: a path of 5 points, and one forward pass.
 'differing' counts samples that the two sides judge differently, over all points.
 """
@@ -118,6 +121,19 @@ def loss_landscapes(o):
     if r.returncode: raise SystemExit(r.stderr)
     yield dict(json.loads(r.stdout.strip().splitlines()[-1]), versions=version_in(python, 'loss-landscapes'))
 
+def refresh(o):
+    net, a, _, x, y = convolutional(.25, 2000)
+    theirs = lift(net, a)
+    statistics = lambda s: {k: v.double() for k, v in s.items() if k.endswith(('running_mean', 'running_var'))}
+    def update():
+        torch.optim.swa_utils.update_bn(x.split(250), theirs)
+        return statistics(theirs.state_dict())
+    ev = Evaluator(net, (x, y), 250)
+    found, row = race(dict(loop=update, ours=lambda: statistics(ev.refresh(a))), o.repeat)
+    exact = statistics(Evaluator(net, (x.double(), y), 2000).refresh({k: v.double() if v.is_floating_point() else v for k, v in a.items()}))
+    off = {side: max(((s[k]-exact[k]).abs().max()/exact[k].abs().max()).item() for k in exact) for side, s in found.items()}
+    yield dict(name='refresh, resnet18', images=2000, batch=250, off=off, **row)
+
 def memory(o):
     net = make_model('densenet121', seed=0).eval()
     a, b = state_of(net), state_of(make_model('densenet121', seed=1))
@@ -127,7 +143,7 @@ def memory(o):
     _, seconds, path = peak_of(lambda: Evaluator(net, (x, y), 250).along(Way((a, b)), [0, .25, .5, .75, 1], 'none'))
     yield dict(name='memory, densenet121', points=5, images=500, batch=250, forward_bytes=one, path_bytes=path, ratio=path/one, path_seconds=seconds)
 
-ROWS = dict(mlp=mlp, resnet18=resnet18, energy=energy, memory=memory) | {'energy-conv': energy_conv, 'loss-landscapes': loss_landscapes}
+ROWS = dict(mlp=mlp, resnet18=resnet18, energy=energy, refresh=refresh, memory=memory) | {'energy-conv': energy_conv, 'loss-landscapes': loss_landscapes}
 
 if __name__ == '__main__':
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

@@ -13,10 +13,10 @@ from .alignment import align
 from .binary import CLASSES, BinaryRecipe, Cube, binary_recipe_for, binary_spec, minimize_binary
 from .data import load_data
 from .flips import FlipEvaluator, FlipPath, fit_flip_bend, flip_barrier, flip_energy, greedy_order, layer_order, random_order
-from .intervals import PAIR, accepted_only, check_frames
+from .intervals import PAIR, check_frames
 from .models import BINARY, make_model
 from .optimizers import Minimum, passes, phases
-from .report import (GROUPS, Claim, Measure, bend_claims, claims_table, confound, judge, null_claims, ordering_claims, rank_correlation, reference_sigma,
+from .report import (GROUPS, Claim, Measure, bend_claims, claims_table, judged, null_claims, ordering_claims, rank_correlation, reference_sigma,
                                  removal_claims, theory_claims)
 from .store import stream
 from .study import NULL, STUDIES, Study, Workbench, _spec, _Watch, pairs_within
@@ -177,11 +177,8 @@ def further(self:BinaryStudy, nets)->dict: return {}     # the orders and the gr
 
 @patch
 def claims(self:BinaryStudy, frames:dict, bend_limit:float=.001):
-    "One row per claim over accepted minima: estimate, 95% interval over networks, n seeds and a computed verdict."
-    frames = check_frames(frames)
-    kept = accepted_only(frames)
-    found = binary_claims(kept, reference_sigma(kept['flatness'], target=.05), 'greedy', bend_limit)
-    return confound(pd.DataFrame([judge(c, kept, frames['minima']) for c in found]))
+    "All claims of the study, judged."
+    return judged(check_frames(frames), lambda kept: binary_claims(kept, reference_sigma(kept['flatness'], target=.05), 'greedy', bend_limit))
 
 @patch
 def claims(self:Study, frames:dict, **kw): return claims_table(frames, **kw)

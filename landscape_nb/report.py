@@ -6,8 +6,8 @@
 __all__ = ['MAIN', 'CONTROLS', 'GROUPS', 'NETWORKS', 'Claim', 'contrast', 'reference_sigma', 'Measure', 'measures',
            'ordering_claims', 'removal_claims', 'null_claims', 'bend_claims', 'rank_correlation', 'correlation_claims',
            'loss_barriers', 'loss_claims', 'further_claims', 'theory_claims', 'all_claims', 'why_undecided', 'judge',
-           'confound', 'claims_table', 'claims_markdown', 'networks_markdown', 'solvers_markdown', 'write_atomic',
-           'csv_bytes', 'read_table', 'figure_bytes', 'save_report']
+           'confound', 'judged', 'claims_table', 'claims_markdown', 'networks_markdown', 'solvers_markdown',
+           'speeds_markdown', 'write_atomic', 'csv_bytes', 'read_table', 'figure_bytes', 'save_report']
 
 # %% ../nbs/12_report.ipynb #imports
 import io, json, math, os
@@ -284,18 +284,24 @@ def confound(
     return table
 
 # %% ../nbs/12_report.ipynb #claims_table
+def judged(
+    frames:dict,                            # from `check_frames`
+    claims:Callable[[dict], list[Claim]]    # of the accepted rows
+    )->pd.DataFrame:
+    "One row per claim over accepted minima: estimate, 95% interval over networks, n seeds and a computed verdict."
+    kept = accepted_only(frames)
+    return confound(pd.DataFrame([judge(c, kept, frames['minima']) for c in claims(kept)]))
+
 def claims_table(
     frames:dict,              # the tables of a study; missing ones count as empty
     sigma:float|None=None,    # σ of the flatness claims; None: `reference_sigma`
     matching:str='greedy',    # matching of the distance claims
     bend_limit:float=.001     # allowed rise of the error on a bent path
     )->pd.DataFrame:
-    "One row per claim, in a fixed order, over accepted minima: estimate, 95% interval over networks, n seeds and a computed verdict."
+    "All claims of a study, judged, in a fixed order."
     frames = check_frames(frames)
     frames['losses'] = loss_barriers(frames['paths'])
-    kept = accepted_only(frames)
-    claims = all_claims(kept, reference_sigma(kept['flatness'], sigma), matching, bend_limit)
-    return confound(pd.DataFrame([judge(c, kept, frames['minima']) for c in claims]))
+    return judged(frames, lambda kept: all_claims(kept, reference_sigma(kept['flatness'], sigma), matching, bend_limit))
 
 # %% ../nbs/12_report.ipynb #claims_markdown
 def claims_markdown(
@@ -344,6 +350,12 @@ def solvers_markdown(folder:Path)->str: # with the file of bench/alignment.py
         before = next((r['before'] for (n, _), r in rows.items() if n == net and 'before' in r), math.nan)
         lines.append(f'| {net} | {before:,.0f} | ' + ' | '.join(cell(rows.get((net, m))) for m in methods) + ' |')
     return '\n'.join(lines)
+
+def speeds_markdown(folder:Path)->str: # with the files of bench/evaluation.py and bench/binary.py
+    "Seconds of a plain loop and of this package for the same results, in one run each, as a Markdown table."
+    rows = [(r['name'], r['seconds']['loop'], r['seconds']['ours']) for r in (_bench(folder, 'evaluation') or dict(rows=[]))['rows'] if 'loop' in r.get('seconds', ())]
+    rows += [(f'{r["arch"]}, {r["order"]} flips', r['full'], r['flips']) for r in (_bench(folder, 'binary') or dict(rows=[]))['rows'] if r['what'] == 'flips']
+    return '\n'.join(['| what | a plain loop | here | ratio |', '|---|---|---|---|', *(f'| {name} | {loop:.2g} s | {ours:.2g} s | {loop/ours:.2f} |' for name, loop, ours in rows)])
 
 # %% ../nbs/12_report.ipynb #write_atomic
 def write_atomic(
