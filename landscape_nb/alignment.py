@@ -4,14 +4,13 @@
 
 # %% auto #0
 __all__ = ['WATCHED', 'ROUGH', 'LARGE', 'METHODS', 'layout_of', 'one_pass', 'Descent', 'decided', 'frank_wolfe', 'outputs',
-           'correlations', 'by_activation', 'block_similarity', 'plain_descent', 'Alignment', 'rough', 'polished',
-           'barycentre', 'mixture', 'align']
+           'correlations', 'by_activation', 'block_similarity', 'plain_descent', 'Alignment', 'polished', 'barycentre',
+           'mixture', 'align']
 
 # %% ../nbs/05_alignment.ipynb #imports
 import functools, time
 from collections import deque
 from collections.abc import Iterable
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
@@ -223,23 +222,21 @@ class Alignment:
     sweeps: float                          # of coordinate descent, visits per nest
     tried: dict                            # method -> objective, where several were
 
-ROUGH, LARGE = 5*10**9, 10**11     # multiplications in a sweep: from here on rounding may pay while searching, and to the end
-
-def rough(m:Matching): return rounded_products() if m.products >= ROUGH else nullcontext()      # each shape of a rounded product costs memory, too
+ROUGH, LARGE = 5*10**9, 10**11     # multiplications in a sweep: from here on rounding may pay while searching, and to the end; each shape of a rounded product costs memory, too
 
 def polished(m:Matching, d:Descent, order:Iterable[int]|None=None)->tuple[Choice, float]:
     "The end of a descent, and its sweeps: with exact similarities where a sweep of them is cheap, else with those it has."
     if m.products < LARGE: d = Descent(m, d.choice)
     else: d.rounding = max(d.rounding, 1e-4)
-    with rounded_products() if m.products >= LARGE else nullcontext(): sweeps = d.run(order)
+    with rounded_products(m.products >= LARGE): sweeps = d.run(order)
     return d.choice, sweeps
 
 def barycentre(m:Matching, order:Iterable[int]|None)->tuple[Choice, float]:
-    with rough(m): d = Descent(m).forward(order)
+    with rounded_products(m.products >= ROUGH): d = Descent(m).forward(order)
     return polished(m, d)
 
 def mixture(m:Matching, order:Iterable[int]|None)->tuple[Choice, float]:
-    with rough(m): d = frank_wolfe(m)
+    with rounded_products(m.products >= ROUGH): d = frank_wolfe(m)
     return polished(m, d)
 
 METHODS = dict(         # (matching, order of the nests) -> choice, sweeps

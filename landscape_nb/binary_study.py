@@ -10,7 +10,7 @@ import functools, math
 import pandas as pd, torch
 from fastcore.basics import patch
 from .alignment import align
-from .binary import CLASSES, BinaryRecipe, Cube, binary_recipe_for, binary_spec, minimize_binary
+from .binary import BinaryRecipe, Cube, binary_recipe_for, binary_spec, minimize_binary
 from .data import load_data
 from .flips import FlipEvaluator, FlipPath, fit_flip_bend, flip_barrier, flip_energy, greedy_order, layer_order, random_order
 from .intervals import PAIR, check_frames
@@ -38,8 +38,6 @@ class BinaryStudy(Study):
     "A study of a network of `BINARY`; `plan` makes it once this page is imported."
     @property
     def sigmas(self)->tuple[float, ...]: return FLIPS
-    @property
-    def labels(self)->tuple[str, ...]: return self.algorithms + (CLASSES[3:] if {'sgd', 'rsgd'} <= set(self.algorithms) else ())
 
     def recipe(self, label:str, seed:int)->BinaryRecipe:
         return binary_recipe_for(self.arch, self.dataset, label, seed, self.preset, n_train=self.n_train, width=self.width)

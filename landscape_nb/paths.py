@@ -8,7 +8,6 @@ __all__ = ['REMOVALS', 'Path', 'straight', 'removed', 'Barrier', 'barrier', 'Tal
 # %% ../nbs/09_paths.ipynb #imports
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
@@ -177,7 +176,7 @@ class Bends:
         path = self.path([{**d.point, **f} for d, f in zip(self.inner, free)])
         near = [j for j in (int(t*path.legs)-1, int(t*path.legs)) if 0 <= j < len(free)]
         at = idx.to(self.ev.device)
-        with rounded_products() if self.ev.device.type == 'cuda' else nullcontext():
+        with rounded_products(self.ev.device.type == 'cuda'):
             losses = nn.functional.cross_entropy(self.ev.train_logits(path(t), self.ev.x[at])*self.logit_scale, self.ev.y[at], reduction='none')
             grads = iter(torch.autograd.grad(losses.mean(), [v for j in near for v in free[j].values()]))
         for j in near: self.inner[j].step({k: next(grads) for k in free[j]}, lr)

@@ -114,10 +114,10 @@ class Grouped:
 
 # %% ../nbs/04b_similarity.ipynb #rounded
 @contextmanager
-def rounded_products():
-    "Within: matrix products may round their factors to bfloat16, on machines that gain by it."
+def rounded_products(pays:bool=True):
+    "Within, where it pays: matrix products may round their factors to bfloat16, on machines that gain by it."
     before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision('medium')
+    if pays: torch.set_float32_matmul_precision('medium')
     try: yield
     finally: torch.set_float32_matmul_precision(before)
 
