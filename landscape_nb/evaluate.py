@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from fastcore.basics import patch
 from .group import State, SymmetryError
-from .lean import PLAIN, Products, empty, find_twin, hooked
+from .lean import PLAIN, Products, empty, find_twin, hooked, laid_out
 from .store import out_of_memory
 
 # %% ../nbs/06_evaluate.ipynb #score
@@ -375,7 +375,7 @@ def settle(self:Evaluator,
     sites = {k: m for k, m in self.probe(state)[0].items() if targets is not None or m in self.norms}
     state = {k: v.to(self.device, copy=k.rpartition('.')[0] in sites) for k, v in state.items()}
     batches, parts, twin = self.batches(state, n or self.sample), {k: [] for k in sites}, self.lean(state)[0]
-    if twin and 'channels_last' in twin.changes: batches = [x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x for x in batches]
+    batches = [laid_out(x, bool(twin and twin.last)) for x in batches]
     def measure(k, m, x, axis):
         parts[k].append(batch_moments(x, axis))
         if len(parts[k]) == len(batches):
@@ -491,15 +491,3 @@ def along(self:Evaluator,
 def bits_along(self:Evaluator, path:Callable[[float], State], ts:Sequence[float], statistics:str='exact')->Tensor: # uint8 [k, ceil(n/8)]
     "Which samples each point gets wrong, packed."
     return torch.stack([pack(w) for w, _ in self.followed(path, ts, statistics)])
-
-# %% ../nbs/06_evaluate.ipynb #batch-statistics
-@patch
-def train_logits(self:Evaluator, state:State, x:Tensor)->Tensor:
-    "Logits of one batch with normalisations by the batch; differentiable in the state, which is left as it is."
-    weights = dict(self.net.named_parameters())            # statistics are not read, and written into
-    state = {k: v if k in weights else v.detach().clone() for k, v in state.items()}
-    try:
-        for m in self.norms: m.train()
-        return self.forward(state, x)
-    finally:
-        for m in self.norms: m.eval()

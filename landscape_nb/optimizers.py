@@ -21,7 +21,8 @@ from .models import BINARY, check_arch, make_model
 from .group import State
 from .evaluate import Evaluator, Score
 from .updates import RULES, SCHEDULES, Motion, Replicas, answer, coupling, descent, memory, rate
-from .engine import laid_out, prepare
+from .engine import prepare
+from .lean import laid_out
 
 # %% ../nbs/07_optimizers.ipynb #names
 _all_ = ['RULES', 'SCHEDULES', 'Replicas', 'coupling', 'rate']

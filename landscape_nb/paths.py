@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from fastcore.basics import patch
 from tqdm import tqdm
+from .engine import batch_logits
 from .evaluate import Corrected, Evaluator
 from .group import State
 from .similarity import rounded_products
@@ -141,11 +142,11 @@ class Descent:
     def step(self, grad:State, lr:float, betas:tuple=(.9, .99), eps:float=1e-8):
         "Move the point down `grad`."
         self.steps += 1
-        for k, g in grad.items():
-            self.mean[k] = torch.lerp(g, self.mean[k], betas[0])
-            self.square[k] = torch.lerp(g*g, self.square[k], betas[1])
         one, two = (1-beta**self.steps for beta in betas)
-        move = {k: -lr*self.mean[k]/one/((self.square[k]/two).sqrt()+eps) for k in grad}
+        move = {}
+        for k, g in grad.items():
+            mean, square = self.mean[k].lerp_(g, 1-betas[0]), self.square[k].mul_(betas[1]).addcmul_(g, g, value=1-betas[1])
+            move[k] = (mean/square.sqrt().div_(two**.5).add_(eps)).mul_(-lr/one)
         self.point = self.torus.exp(self.point, self.torus.tangent(self.point, move)) if self.torus else {k: v+move[k] if k in move else v for k, v in self.point.items()}
 
 def rate(step:int, steps:int, warm:float=.05)->float:
@@ -157,7 +158,7 @@ class Bends:
     "The unfinished training of a chain."
     def __init__(self, ev:Evaluator, points:Sequence[State], torus:Torus|None, logit_scale:float, generator:torch.Generator):
         self.ev, self.ends, self.torus, self.logit_scale, self.generator = ev, (points[0], points[-1]), torus, logit_scale, generator
-        names = sorted(k for k, _ in ev.net.named_parameters())
+        self.logits, names = batch_logits(ev.net), sorted(k for k, _ in ev.net.named_parameters())
         self.inner = [Descent(p, names, torus) for p in points[1:-1]]
         self.times, self.images = Tally(8*(len(points)-1), even=.25, power=1., pull=.1), Tally(len(ev.y), even=.5, power=1., pull=.5)
         self.done, self.history = 0, []
@@ -177,7 +178,7 @@ class Bends:
         near = [j for j in (int(t*path.legs)-1, int(t*path.legs)) if 0 <= j < len(free)]
         at = idx.to(self.ev.device)
         with rounded_products(self.ev.device.type == 'cuda'):
-            losses = nn.functional.cross_entropy(self.ev.train_logits(path(t), self.ev.x[at])*self.logit_scale, self.ev.y[at], reduction='none')
+            losses = nn.functional.cross_entropy(self.logits(path(t), self.ev.x[at])*self.logit_scale, self.ev.y[at], reduction='none')
             grads = iter(torch.autograd.grad(losses.mean(), [v for j in near for v in free[j].values()]))
         for j in near: self.inner[j].step({k: next(grads) for k in free[j]}, lr)
         self.images.add(idx, losses.detach().cpu())

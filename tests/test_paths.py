@@ -2,6 +2,7 @@
 from functools import cache
 import pytest, torch
 from torch import nn
+from landscape_nb.engine import batch_logits
 from landscape_nb.evaluate import STATISTICS, Corrected, Evaluator, blend
 from landscape_nb.group import lift, state_of
 from landscape_nb.models import make_model
@@ -58,7 +59,7 @@ def test_states_are_left_as_they_were(arch):
     ev, a, b = setting(arch)
     kept = [{k: v.clone() for k, v in s.items()} for s in (a, b)]
     for statistics in STATISTICS: ev.along(Path((a, b)), [.5], statistics)
-    ev.repair(a, ev.moments(b)); ev.train_logits(a, ev.x[:50].double())
+    ev.repair(a, ev.moments(b)); batch_logits(ev.net)(a, ev.x[:50].double())
     assert all(torch.equal(s[k], v) for s, old in zip((a, b), kept) for k, v in old.items())
 
 # exact
