@@ -17,7 +17,7 @@ from landscape_nb.alignment import align
 from landscape_nb.binary import Cube, binary_recipe_for, minimize_binary, settled_thresholds
 from landscape_nb.data import load_data
 from landscape_nb.evaluate import Evaluator
-from landscape_nb.flips import FlipEvaluator, FlipPath, differing, flip_barrier, layer_order, random_order
+from landscape_nb.flips import FlipEvaluator, FlipPath, differing, flip_barrier, joined, layer_order, parted, random_order
 from landscape_nb.group import state_of
 from landscape_nb.models import BINARY, make_model
 from landscape_nb.store import Store, describe_machine, stream
@@ -46,10 +46,10 @@ def sequences(a, b, points, gen):
     names, at = differing(a, b)
     ts = torch.linspace(0, 1, points).tolist()
     along = lambda order: [FlipPath(a, b, order)(t) for t in ts]
-    flat = torch.cat([a[k].flatten() for k in names])
+    flat = joined(a, names)
     def flip(i):
         v = flat.clone(); v[i] = -v[i]
-        return {**a, **{k: p.view_as(a[k]) for k, p in zip(names, v.split([a[k].numel() for k in names]))}}
+        return parted(a, names, v)
     return dict(random=along(random_order(a, b, gen)), layers=along(layer_order(a, b, gen)), units=along(at),
                 single=[flip(int(i)) for i in torch.randint(len(flat), (points,), generator=gen)])
 

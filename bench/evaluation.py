@@ -1,6 +1,6 @@
 """Is evaluation faster than a loop of forward passes, with the same errors? One JSON.
 
-    python bench/evaluation.py [--rows mlp resnet18 energy energy-conv loss-landscapes refresh memory] [--repeat 5] [--threads 2] [--out FILE]
+    python bench/evaluation.py [--rows mlp resnet18 energy energy-conv loss-landscapes refresh layout memory] [--repeat 5] [--threads 2] [--out FILE]
 
 Both sides take turns in one process, and every repeat times both; the ratio is that of the best times, and the CPU seconds of the process are given
 beside, since they do not depend on what else the machine does. The loop is `functional_call`, argmax and comparison, batch by batch, at the batch size of the
@@ -13,6 +13,7 @@ bfloat16, where the error is exact and the loss is not.
 - refresh: statistics of batch normalisation recomputed on 2,000 images, resnet18 at a quarter of its width: by torch's `update_bn` in batches of 250, which normalises
   each batch by itself, and by `refresh`, layer by layer over all images, in one pass where they are one batch, else in one for every layer; largest difference of a statistic, relative to the largest one of its tensor, for either side
   from one pass over all images at once in float64;
+- layout: one network on 64 images (300 where it is small), its twin with the channels last (ours) and first (loop); which of them it takes by itself;
 - memory: peak of the resident memory above the level before, densenet121 at batches of 250: a path of 5 points, and one forward pass.
 'differing' counts samples that the two sides judge differently, over all points.
 """
@@ -25,6 +26,7 @@ from landscape_nb.data import load_data
 from landscape_nb.evaluate import PRECISIONS, Evaluator, unpack
 from landscape_nb.flatness import draw, local_energy, shaken
 from landscape_nb.group import generic_state, lift, state_of
+from landscape_nb.lean import CHANGES, Twin
 from landscape_nb.models import make_model
 from landscape_nb.paths import Path as Way
 from landscape_nb.store import describe_machine, stream
@@ -135,6 +137,22 @@ def refresh(o):
         off = {side: max(((s[k]-exact[k]).abs().max()/exact[k].abs().max()).item() for k in exact) for side, s in found.items()}
         yield dict(name=f'refresh, resnet18, {name}', images=2000, off=off, **row)
 
+def layout(o):
+    from torchvision import models
+    small = [(a, w, make_model(a, width=w, seed=0).eval(), torch.randn(300, 1, 28, 28, generator=stream('bench', 'images'))) for a, w in (('resnet18', .125), ('vgg16_bn', .25), ('densenet121', .125))]
+    large = [(a, 1., getattr(models, a)(num_classes=10).eval(), torch.randn(64, 3, 64, 64, generator=stream('bench', 'images'))) for a in ('resnet18', 'vgg16_bn', 'densenet121', 'resnet50', 'mobilenet_v2', 'squeezenet1_1')]
+    for arch, width, net, x in small+large:
+        y, state = torch.zeros(len(x), dtype=torch.long), state_of(net)
+        def side(last):
+            ev = Evaluator(net, (x, y), 128)
+            twin, chunk = ev.lean(state)
+            changes = [c for c in CHANGES if c in twin.changes and c != 'channels_last'] + ['channels_last']*last
+            ev.found = Twin(ev.net, [p[:2] for p in twin.pairs], twin.first, changes), chunk
+            return lambda: ev.wrong(state), twin.last
+        (ours, takes), (loop, _) = side(True), side(False)
+        found, row = race(dict(loop=loop, ours=ours), o.repeat)
+        yield dict(name=f'layout, {arch} at width {width:g}', images=len(x), last_by_itself=takes, differing=int((found['ours'] != found['loop']).sum()), **row)
+
 def memory(o):
     net = make_model('densenet121', seed=0).eval()
     a, b = state_of(net), state_of(make_model('densenet121', seed=1))
@@ -144,7 +162,7 @@ def memory(o):
     _, seconds, path = peak_of(lambda: Evaluator(net, (x, y), 250).along(Way((a, b)), [0, .25, .5, .75, 1], 'none'))
     yield dict(name='memory, densenet121', points=5, images=500, batch=250, forward_bytes=one, path_bytes=path, ratio=path/one, path_seconds=seconds)
 
-ROWS = dict(mlp=mlp, resnet18=resnet18, energy=energy, refresh=refresh, memory=memory) | {'energy-conv': energy_conv, 'loss-landscapes': loss_landscapes}
+ROWS = dict(mlp=mlp, resnet18=resnet18, energy=energy, refresh=refresh, layout=layout, memory=memory) | {'energy-conv': energy_conv, 'loss-landscapes': loss_landscapes}
 
 if __name__ == '__main__':
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
