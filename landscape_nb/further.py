@@ -108,12 +108,12 @@ def _solver_rows(study, label, sa, sb, points):
     return [dict(label_a=label, seed_a=sa, label_b=label, seed_b=sb, **r) for r in found.record['rows']]
 
 @patch
-def solvers(self:Study, nets, points:int=9): # points: of a path
+def solvers(self:Study, nets):
     "Frame: barrier on the geodesic of every pair of the study's algorithms, by solver and by what was done to statistics."
-    return self.rows('solvers', [(_solver_rows, *p, points) for p in pairs_within([n for n in nets if n[0] in self.algorithms])])
+    return self.rows('solvers', [(_solver_rows, *p, self.size.points) for p in pairs_within([n for n in nets if n[0] in self.algorithms])])
 
 # %% ../nbs/11i_further.ipynb #widths
-WIDTHS = dict(smoke=dict(other=(.5, 1.)), quick=dict(mlp=(.125, .25, .5, 1.), other=(.5, 1.)), paper=dict(other=(.25, .5, 1., 2.)))
+WIDTHS = dict(smoke=dict(other=(.5, 1.)), quick=dict(mlp=(.125, .25, .5, 1.), densenet121=(1.,), other=(.5, 1.)), paper=dict(other=(.25, .5, 1., 2.)))
 
 def _wider(study, factor): return replace(study, width=study.width*factor)
 
