@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PRECISIONS', 'ROWS', 'SAFETY', 'L2', 'CHUNK', 'LEAST', 'STATISTICS', 'Score', 'Evaluator', 'as_in', 'verdict',
-           'slack', 'Job', 'pack', 'unpack', 'Moments', 'batch_moments', 'pooled', 'fold', 'blend', 'Corrected',
-           'Curve']
+           'by_class', 'log_loss', 'slack', 'Job', 'pack', 'unpack', 'Moments', 'batch_moments', 'pooled', 'fold',
+           'blend', 'Corrected', 'Curve']
 
 # %% ../nbs/06_evaluate.ipynb #imports
 import functools, warnings
@@ -171,6 +171,15 @@ def verdict(
     margin = (own - z.scatter(1, y[:, None], -torch.inf).amax(1, True))[:, 0]
     return margin < 0, ~(margin.abs() > slack*z.abs().amax(1))
 
+def by_class(z:Tensor)->Tensor: # [n, classes]
+    "The same logits with one class after the other in memory: comparing few classes is several times as fast."
+    return z.t().contiguous().t()
+
+def log_loss(z:Tensor, y:Tensor)->float: # float64 [n, classes], [n]
+    "Sum of the cross-entropies."
+    z = by_class(z)
+    return (z.logsumexp(1) - z.gather(1, y[:, None])[:, 0]).sum().item()
+
 def slack(z:Tensor, exact:Tensor)->float:
     "ρ from the logits of a few images, as they were found and as they are."
     off = ((z-exact).abs().amax(1)/exact.abs().amax(1)).max().item()
@@ -203,7 +212,7 @@ class Job:
     def decide(self, x:Tensor, y:Tensor):
         "The errors of a batch whose chunks were seen."
         x, at = as_in(self.state, x), None                                                # at: images in doubt
-        z = torch.cat([o.t() for o in self.z], 1).t() if self.z else None                 # a class after the other in memory: comparing them is several times as fast
+        z = by_class(torch.cat(self.z)) if self.z else None
         for k, look in enumerate(self.looks):
             o = z if k == 0 else self.look(k, x[at])
             if look[1] is None: look[1] = slack(o[:ROWS], self.ev.forward(self.state, x[:ROWS] if k == 0 else x[at[:ROWS]]))
@@ -216,8 +225,7 @@ class Job:
             wrong = self.ev.misses(z, y)
         self.z = []
         self.wrong.append(wrong)
-        z = z.double()*self.scale
-        self.loss += (z.logsumexp(1) - z.gather(1, y[:, None])[:, 0]).sum().item()
+        self.loss += log_loss(z.double()*self.scale, y)
 
 # %% ../nbs/06_evaluate.ipynb #sweep
 L2 = getattr(torch.cpu, 'get_capabilities', dict)().get('l2_cache_size') or 2**19
