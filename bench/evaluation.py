@@ -18,6 +18,7 @@ bfloat16, where the error is exact and the loss is not.
 'differing' counts samples that the two sides judge differently, over all points.
 """
 import argparse, json, os, subprocess, sys, time
+from itertools import chain
 from pathlib import Path
 import torch
 from torch import nn
@@ -139,9 +140,9 @@ def refresh(o):
 
 def layout(o):
     from torchvision import models
-    small = [(a, w, make_model(a, width=w, seed=0).eval(), torch.randn(300, 1, 28, 28, generator=stream('bench', 'images'))) for a, w in (('resnet18', .125), ('vgg16_bn', .25), ('densenet121', .125))]
-    large = [(a, 1., getattr(models, a)(num_classes=10).eval(), torch.randn(64, 3, 64, 64, generator=stream('bench', 'images'))) for a in ('resnet18', 'vgg16_bn', 'densenet121', 'resnet50', 'mobilenet_v2', 'squeezenet1_1')]
-    for arch, width, net, x in small+large:
+    small = ((a, w, make_model(a, width=w, seed=0).eval(), torch.randn(300, 1, 28, 28, generator=stream('bench', 'images'))) for a, w in (('resnet18', .125), ('vgg16_bn', .25), ('densenet121', .125)))
+    large = ((a, 1., getattr(models, a)(num_classes=10).eval(), torch.randn(64, 3, 64, 64, generator=stream('bench', 'images'))) for a in ('resnet18', 'vgg16_bn', 'densenet121', 'resnet50', 'mobilenet_v2', 'squeezenet1_1'))
+    for arch, width, net, x in chain(small, large):
         y, state = torch.zeros(len(x), dtype=torch.long), state_of(net)
         def side(last):
             ev = Evaluator(net, (x, y), 128)

@@ -92,7 +92,8 @@ def means(self:Study, nets):
 # %% ../nbs/11i_further.ipynb #solvers
 SOLVERS = ('greedy', 'fw')
 
-def _solver_rows(study, label, sa, sb, points):
+def _solver_rows(study, label, sa, sb):
+    points = study.size.points
     def compute(_):
         b, rows = study.bench(), []
         u, v = study.state(label, sa), study.state(label, sb)
@@ -110,7 +111,7 @@ def _solver_rows(study, label, sa, sb, points):
 @patch
 def solvers(self:Study, nets):
     "Frame: barrier on the geodesic of every pair of the study's algorithms, by solver and by what was done to statistics."
-    return self.rows('solvers', [(_solver_rows, *p, self.size.points) for p in pairs_within([n for n in nets if n[0] in self.algorithms])])
+    return self.rows('solvers', [(_solver_rows, *p) for p in pairs_within([n for n in nets if n[0] in self.algorithms])])
 
 # %% ../nbs/11i_further.ipynb #widths
 WIDTHS = dict(smoke=dict(other=(.5, 1.)), quick=dict(mlp=(.125, .25, .5, 1.), densenet121=(1.,), other=(.5, 1.)), paper=dict(other=(.25, .5, 1., 2.)))

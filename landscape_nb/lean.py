@@ -74,9 +74,9 @@ def folded(
 CHANGES = ('fold', 'inplace', 'channels_last')
 NARROW = 192     # channels that a kernel of more than one pixel may read where they lie last
 
-def laid_out(x:Tensor, last:bool=True)->Tensor:
+def laid_out(x:Tensor, last:bool)->Tensor:
     "Images `[n, c, h, w]`, or weights of a convolution, with their channels last in memory, if `last`."
-    return x.to(memory_format=torch.channels_last) if last and x.dim() == 4 else x      # contiguous() leaves one channel, or a kernel of one pixel, as it is, and a convolution takes it for channels first
+    return x.to(memory_format=torch.channels_last) if last and x.dim() == 4 else x      # not contiguous(): it leaves one channel or pixel as it is, and a convolution takes that for channels first
 
 class Stop(Exception):
     "Ends a pass at the first layer."
