@@ -7,7 +7,7 @@ __all__ = ['log', 'canonical', 'digest', 'seed_of', 'stream', 'home', 'describe_
            'Result', 'Checkpoint', 'Store', 'out_of_memory', 'TooLarge', 'sweep']
 
 # %% ../nbs/00_store.ipynb #imports
-import errno, hashlib, importlib.metadata, json, logging, os, platform, shutil, sys, threading, time, warnings
+import ctypes, errno, hashlib, importlib.metadata, json, logging, os, platform, shutil, sys, threading, time, warnings
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -319,11 +319,20 @@ def _task(i, fn, args, threads, level):
         raise
     finally: torch.set_num_threads(before)
 
+def _in_worker(*task):
+    "`_task` in a process that does nothing else: memory that one step frees serves the next one, and goes back to the system at the end"
+    libc = ctypes.CDLL(None) if sys.platform == 'linux' else None
+    keeps = hasattr(libc, 'mallopt')                                                # glibc
+    if keeps: libc.mallopt(-3, 2**25); libc.mallopt(-1, 2**30)                      # its M_MMAP_THRESHOLD, the most that it takes, and M_TRIM_THRESHOLD; bytes
+    try: return _task(*task)
+    finally:
+        if keeps: libc.malloc_trim(0)
+
 # %% ../nbs/00_store.ipynb #sweep
 def _local(jobs, todo):
     "Run tasks in `jobs` processes of this machine, in any order"
     import joblib
-    return joblib.Parallel(jobs, backend='loky', return_as='generator_unordered')(joblib.delayed(_task)(*t) for t in todo)
+    return joblib.Parallel(jobs, backend='loky', return_as='generator_unordered')(joblib.delayed(_in_worker)(*t) for t in todo)
 
 def sweep(
     tasks:list,    # [(fn, args), ...], each called as fn(*args)
