@@ -5,6 +5,7 @@
 resnet18 of width 1/4 (16 channels) on 28x28 images, batch 128: a plain loop (DataLoader, float32, channels first, torch.optim.SGD) beside the engine's step on the same threads, and beside one run
 per core with one thread each, which is how a sweep uses a machine; blocks of steps of each in turn, medians of their rates. `--compile` adds torch.compile, its warm-up counted separately.
 `core` measures the same two steps in one core's own seconds, which mean something on a busy machine too.
+`memory`: a step of the study's convolutional networks, a process per core with one thread each, where a process keeps the memory that it frees as those of a sweep do, and where it does not; blocks in turn, new processes for each.
 A sweep of six mlp recipes: one after another with all threads, and as `minimize_many` does it. On a GPU as well: images/s against the card's own bfloat16 matrix product, and 16 mlp seeds together and in a loop.
 """
 import argparse, json, multiprocessing, os, statistics, tempfile, time
@@ -13,11 +14,12 @@ import torch
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 from landscape_nb.data import load_data
-from landscape_nb.engine import fast_dtype
+from landscape_nb.engine import fast_dtype, prepare
+from landscape_nb.lean import laid_out
 from landscape_nb.models import make_model
 from landscape_nb.optimizers import Recipe, Training, minimize, minimize_many, phases
 from landscape_nb.similarity import rounded_products
-from landscape_nb.store import Store, describe_machine, sweep
+from landscape_nb.store import Store, _in_worker, _task, describe_machine, stream, sweep
 
 B, WIDTH = 128, .25
 recipe = lambda n: Recipe('resnet18', 'fashion_mnist', 'sgd', 0, n, WIDTH, epochs=10**5, batch=B, lr=.01)
@@ -120,6 +122,29 @@ def mlp_sweep(o):
     one, many = (statistics.median(c) for c in zip(*rows))
     return dict(recipes=len(six()), one_after_another=one, a_process_each=many, all=rows, ratio=one/many)
 
+def _step(arch, width, batch, n):
+    "Seconds of one step"
+    rows, gradient = prepare([make_model(arch, width=width, seed=0)])
+    gen = stream('bench', arch)
+    x, y = laid_out(torch.randn(batch, 1, 28, 28, generator=gen), rows.last), torch.randint(10, (batch,), generator=gen)
+    for _ in range(3): gradient([x], [y])
+    t0 = time.perf_counter()
+    for _ in range(n): gradient([x], [y])
+    return (time.perf_counter() - t0)/n
+
+def memory(o):
+    import joblib
+    cores, rows = os.cpu_count(), []
+    for arch, width, batch in (('resnet18', .125, 32), ('vgg16_bn', .25, 32), ('densenet121', .125, 16)):
+        seconds = dict(kept=[], given_back=[])
+        for _ in range(o.blocks):
+            for kind, run in dict(kept=_in_worker, given_back=_task).items():
+                seconds[kind] += [s for _, s in joblib.Parallel(cores, backend='loky')(joblib.delayed(run)(i, _step, (arch, width, batch, 5*o.steps), 1, '') for i in range(cores))]
+                joblib.externals.loky.get_reusable_executor().shutdown()
+        best = {k: statistics.median(v) for k, v in seconds.items()}
+        rows.append(dict(arch=arch, width=width, batch=batch, processes=cores, seconds=best, all=seconds, ratio=best['given_back']/best['kept']))
+    return rows
+
 def gpu(o):
     a = torch.randn(8192, 8192, device=o.device, dtype=torch.bfloat16)
     for _ in range(3): a @ a
@@ -143,8 +168,8 @@ if __name__ == '__main__':
     o = parser.parse_args()
     path = Path(o.out); found = json.loads(path.read_text()) if path.exists() else {}
     found['machine'] = describe_machine()
-    for name, f in dict(core=core, sweep=mlp_sweep, resnet=resnet, **(dict(gpu=gpu) if o.device != 'cpu' else {})).items():
+    for name, f in dict(core=core, memory=memory, sweep=mlp_sweep, resnet=resnet, **(dict(gpu=gpu) if o.device != 'cpu' else {})).items():
         if name in o.skip: continue
         torch.set_num_threads(os.cpu_count())
-        found[name] = f(o); print(json.dumps({k: v for k, v in found[name].items() if k != 'all'}), flush=True)
+        found[name] = f(o); print(json.dumps([{k: v for k, v in row.items() if k != 'all'} for row in (found[name] if isinstance(found[name], list) else [found[name]])]), flush=True)
         path.write_text(json.dumps(found, indent=1) + '\n')
