@@ -5,7 +5,8 @@
 resnet18 of width 1/4 (16 channels) on 28x28 images, batch 128: a plain loop (DataLoader, float32, channels first, torch.optim.SGD) beside the engine's step on the same threads, and beside one run
 per core with one thread each, which is how a sweep uses a machine; blocks of steps of each in turn, medians of their rates. `--compile` adds torch.compile, its warm-up counted separately.
 `core` measures the same two steps in one core's own seconds, which mean something on a busy machine too.
-`memory`: a step of the study's convolutional networks, a process per core with one thread each, where a process keeps the memory that it frees as those of a sweep do, and where it does not; blocks in turn, new processes for each.
+`memory`: a step of the study's convolutional networks, a process per core with one thread each, where a process keeps the memory that it frees as those of a sweep do, and where it does not; blocks in turn, new processes for each;
+kept apart by `--blocks 2 --steps 6 --skip core sweep resnet --out bench/results/training-memory.json`.
 A sweep of six mlp recipes: one after another with all threads, and as `minimize_many` does it. On a GPU as well: images/s against the card's own bfloat16 matrix product, and 16 mlp seeds together and in a loop.
 """
 import argparse, json, multiprocessing, os, statistics, tempfile, time
@@ -134,16 +135,15 @@ def _step(arch, width, batch, n):
 
 def memory(o):
     import joblib
-    cores, rows = os.cpu_count(), []
-    for arch, width, batch in (('resnet18', .125, 32), ('vgg16_bn', .25, 32), ('densenet121', .125, 16)):
-        seconds = dict(kept=[], given_back=[])
+    cores, nets = os.cpu_count(), dict(resnet18=(.125, 32), vgg16_bn=(.25, 32), densenet121=(.125, 16))
+    seconds = {arch: dict(kept=[], given_back=[]) for arch in nets}
+    for arch, (width, batch) in nets.items():
         for _ in range(o.blocks):
             for kind, run in dict(kept=_in_worker, given_back=_task).items():
-                seconds[kind] += [s for _, s in joblib.Parallel(cores, backend='loky')(joblib.delayed(run)(i, _step, (arch, width, batch, 5*o.steps), 1, '') for i in range(cores))]
+                seconds[arch][kind] += [s for _, s in joblib.Parallel(cores, backend='loky')(joblib.delayed(run)(i, _step, (arch, width, batch, 5*o.steps), 1, '') for i in range(cores))]
                 joblib.externals.loky.get_reusable_executor().shutdown()
-        best = {k: statistics.median(v) for k, v in seconds.items()}
-        rows.append(dict(arch=arch, width=width, batch=batch, processes=cores, seconds=best, all=seconds, ratio=best['given_back']/best['kept']))
-    return rows
+    best = {arch: {k: statistics.median(v) for k, v in found.items()} for arch, found in seconds.items()}
+    return dict(width_and_batch=nets, processes=cores, seconds=best, all=seconds, ratio={arch: t['given_back']/t['kept'] for arch, t in best.items()})
 
 def gpu(o):
     a = torch.randn(8192, 8192, device=o.device, dtype=torch.bfloat16)
@@ -171,5 +171,5 @@ if __name__ == '__main__':
     for name, f in dict(core=core, memory=memory, sweep=mlp_sweep, resnet=resnet, **(dict(gpu=gpu) if o.device != 'cpu' else {})).items():
         if name in o.skip: continue
         torch.set_num_threads(os.cpu_count())
-        found[name] = f(o); print(json.dumps([{k: v for k, v in row.items() if k != 'all'} for row in (found[name] if isinstance(found[name], list) else [found[name]])]), flush=True)
+        found[name] = f(o); print(json.dumps({k: v for k, v in found[name].items() if k != 'all'}), flush=True)
         path.write_text(json.dumps(found, indent=1) + '\n')
