@@ -13,7 +13,7 @@ bfloat16, where the error is exact and the loss is not.
 - refresh: statistics of batch normalisation recomputed on 2,000 images, resnet18 at a quarter of its width: by torch's `update_bn` in batches of 250, which normalises
   each batch by itself, and by `refresh`, layer by layer over all images, in one pass where they are one batch, else in one for every layer; largest difference of a statistic, relative to the largest one of its tensor, for either side
   from one pass over all images at once in float64;
-- layout: one network on 64 images (300 where it is small), its twin with the channels last (ours) and first (loop); which of them it takes by itself;
+- layout: one network on 64 images (300 where it is small), by its twin (ours) and by the same twin with its channels first and convolutions as they are (loop);
 - memory: peak of the resident memory above the level before, densenet121 at batches of 250: a path of 5 points, and one forward pass.
 'differing' counts samples that the two sides judge differently, over all points.
 """
@@ -27,7 +27,7 @@ from landscape_nb.data import load_data
 from landscape_nb.evaluate import PRECISIONS, Evaluator, unpack
 from landscape_nb.flatness import draw, local_energy, shaken
 from landscape_nb.group import generic_state, lift, state_of
-from landscape_nb.lean import CHANGES, Twin
+from landscape_nb.lean import Twin
 from landscape_nb.models import make_model
 from landscape_nb.paths import Path as Way
 from landscape_nb.store import describe_machine, stream
@@ -144,15 +144,11 @@ def layout(o):
     large = ((a, 1., getattr(models, a)(num_classes=10).eval(), torch.randn(64, 3, 64, 64, generator=stream('bench', 'images'))) for a in ('resnet18', 'vgg16_bn', 'densenet121', 'resnet50', 'mobilenet_v2', 'squeezenet1_1'))
     for arch, width, net, x in chain(small, large):
         y, state = torch.zeros(len(x), dtype=torch.long), state_of(net)
-        def side(last):
-            ev = Evaluator(net, (x, y), 128)
-            twin, chunk = ev.lean(state)
-            changes = [c for c in CHANGES if c in twin.changes and c != 'channels_last'] + ['channels_last']*last
-            ev.found = Twin(ev.net, [p[:2] for p in twin.pairs], twin.first, changes), chunk
-            return lambda: ev.wrong(state), twin.last
-        (ours, takes), (loop, _) = side(True), side(False)
-        found, row = race(dict(loop=loop, ours=ours), o.repeat)
-        yield dict(name=f'layout, {arch} at width {width:g}', images=len(x), last_by_itself=takes, differing=int((found['ours'] != found['loop']).sum()), **row)
+        ours, first = (Evaluator(net, (x, y), 128) for _ in range(2))
+        twin, chunk = ours.lean(state)
+        first.found = Twin(first.net, [p[:2] for p in twin.pairs], twin.first, {*twin.changes} - {'channels_last', 'winograd'}), chunk
+        found, row = race(dict(loop=lambda: first.wrong(state), ours=lambda: ours.wrong(state)), o.repeat)
+        yield dict(name=f'layout, {arch} at width {width:g}', images=len(x), changes=twin.changes, differing=int((found['ours'] != found['loop']).sum()), **row)
 
 def memory(o):
     net = make_model('densenet121', seed=0).eval()

@@ -25,6 +25,11 @@ def states(arch, dtype=torch.float32):
     net = make(arch)
     return [{k: v.to(dtype) if v.is_floating_point() else v for k, v in generic_state(state_of(net), dict(net.named_parameters()), stream('states', arch, i)).items()} for i in range(2)]
 
+def evaluator(net, data, batch, precision):
+    ev = Evaluator(net, data, batch, precision=precision)
+    ev.screens = precision == 'screened'      # on any machine
+    return ev
+
 def as_it_is(ev, state): return ev.misses(ev.logits(state)).cpu()
 
 # the same errors
@@ -32,7 +37,7 @@ def as_it_is(ev, state): return ev.misses(ev.logits(state)).cpu()
 @pytest.mark.parametrize('precision', ['exact', 'screened'])
 @pytest.mark.parametrize('arch', WIDTH)
 def test_errors_are_those_of_the_network(arch, precision):
-    ev, (a, b) = Evaluator(make(arch), images(), 150, precision=precision), states(arch)
+    ev, (a, b) = evaluator(make(arch), images(), 150, precision), states(arch)
     path = Path((a, b))
     for t in (0, .2, .5, 1): assert torch.equal(ev.wrong(path(t)), as_it_is(ev, path(t)))
     z = ev.logits(a)
@@ -83,14 +88,14 @@ def planted_ties(n=300):
 @pytest.mark.parametrize('precision', ['exact', 'screened'])
 def test_ties_are_decided_by_the_network(precision):
     net, s, data = planted_ties()
-    ev = Evaluator(net, data, 100, precision=precision)
+    ev = evaluator(net, data, 100, precision)
     asked, forward = [], ev.forward
     ev.forward = lambda state, x: asked.append(len(x)) or forward(state, x)
     assert torch.equal(ev.wrong(s), as_it_is(ev, s)) and asked.count(100) >= 3
 
 def test_without_the_recheck_ties_go_wrong(monkeypatch):
     net, s, data = planted_ties(3000)
-    ev = Evaluator(net, data, 100, precision='screened')
+    ev = evaluator(net, data, 100, 'screened')
     monkeypatch.setattr('landscape_nb.evaluate.slack', lambda *args: -1.)
     assert not torch.equal(ev.wrong(s), as_it_is(ev, s))
 
@@ -103,6 +108,22 @@ def test_slack_covers_the_rounding_of_images_it_has_not_seen():
             o = twin(ev.x.to(next(iter(rough.values())).dtype)).float()
             twin.load(None)
             assert ((o-z).abs().amax(1) <= slack(o[:16], z[:16])*z.abs().amax(1)).all()
+
+class Shared(nn.Module):
+    "A wide convolution whose kernels something else reads too."
+    def __init__(self): super().__init__(); self.a, self.b, self.out = nn.Conv2d(1, 260, 3, padding=1), nn.Conv2d(260, 260, 3, padding=1), nn.Linear(260, 10)
+    def forward(self, x): return self.out((self.b(self.a(x).relu()) + self.b.weight.mean()).mean((2, 3)))
+
+def test_wide_kernels_multiply_less_and_judge_the_same():
+    wide = lambda **kw: nn.Conv2d(260, 260, 3, **kw)
+    net = nn.Sequential(nn.Conv2d(1, 260, 3, padding=1), nn.ReLU(), wide(padding=(1, 0), bias=False), nn.BatchNorm2d(260), nn.ReLU(), wide(padding=1), nn.ReLU(), wide(padding=1, stride=2), nn.ReLU(),
+                        wide(padding='same'), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(260, 10)).eval()
+    for net, taken in ((net, ['2.weight', '5.weight']), (Shared().eval(), [])):
+        a, b = (generic_state(state_of(net), dict(net.named_parameters()), stream('wide', i)) for i in range(2))
+        a, b = ({k: v.float() if v.is_floating_point() else v for k, v in s.items()} for s in (a, b))
+        ev = Evaluator(net, tuple(o[:60] for o in images()), 40)
+        for t in (0, .5, 1): assert torch.equal(ev.wrong(Path((a, b))(t)), as_it_is(ev, Path((a, b))(t)))
+        assert ev.found[0].wide == taken
 
 def test_not_finite_is_wrong():
     ev, (a, _) = Evaluator(make('resnet18'), images(), 150), states('resnet18')
