@@ -184,7 +184,7 @@ def log_loss(z:Tensor, y:Tensor)->float: # float64 [n, classes], [n]
 def slack(z:Tensor, exact:Tensor)->float:
     "ρ from the logits of a few images, as they were found and as they are."
     off = ((z-exact).abs().amax(1)/exact.abs().amax(1)).max().item()
-    return max(SAFETY*off, 32*torch.finfo(z.dtype).eps) if off == off else torch.inf
+    return max(SAFETY*off, 16*torch.finfo(z.dtype).eps) if off == off else torch.inf
 
 # %% ../nbs/06_evaluate.ipynb #job
 class Job:

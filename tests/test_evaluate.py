@@ -109,7 +109,7 @@ def test_slack_covers_the_rounding_of_images_it_has_not_seen():
             twin.load(None)
             assert ((o-z).abs().amax(1) <= slack(o[:16], z[:16])*z.abs().amax(1)).all()
 
-class Shared(nn.Module):
+class SharedKernels(nn.Module):
     "A wide convolution whose kernels something else reads too."
     def __init__(self): super().__init__(); self.a, self.b, self.out = nn.Conv2d(1, 260, 3, padding=1), nn.Conv2d(260, 260, 3, padding=1), nn.Linear(260, 10)
     def forward(self, x): return self.out((self.b(self.a(x).relu()) + self.b.weight.mean()).mean((2, 3)))
@@ -118,7 +118,7 @@ def test_wide_kernels_multiply_less_and_judge_the_same():
     wide = lambda **kw: nn.Conv2d(260, 260, 3, **kw)
     net = nn.Sequential(nn.Conv2d(1, 260, 3, padding=1), nn.ReLU(), wide(padding=(1, 0), bias=False), nn.BatchNorm2d(260), nn.ReLU(), wide(padding=1), nn.ReLU(), wide(padding=1, stride=2), nn.ReLU(),
                         wide(padding='same'), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(260, 10)).eval()
-    for net, taken in ((net, ['2.weight', '5.weight']), (Shared().eval(), [])):
+    for net, taken in ((net, ['2.weight', '5.weight']), (SharedKernels().eval(), [])):
         a, b = (generic_state(state_of(net), dict(net.named_parameters()), stream('wide', i)) for i in range(2))
         a, b = ({k: v.float() if v.is_floating_point() else v for k, v in s.items()} for s in (a, b))
         ev = Evaluator(net, tuple(o[:60] for o in images()), 40)
@@ -151,7 +151,7 @@ class Noisy(nn.Module):
 
 MIXES = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64, track_running_stats=False), nn.Linear(64, 10))
 
-@pytest.mark.parametrize('net, changes', [(Reads(), ()), (Shared(), ('inplace',)), (First(), ()), (MIXES, None)], ids=lambda o: type(o).__name__)
+@pytest.mark.parametrize('net, changes', [(Reads(), ('padded',)), (Shared(), ('inplace', 'padded')), (First(), ()), (MIXES, None)], ids=lambda o: type(o).__name__)
 def test_what_is_not_sure_is_left_alone(net, changes):
     s = generic_state(state_of(net), dict(net.named_parameters()), stream('odd'))
     ev = Evaluator(net, images(), 150)
