@@ -5,7 +5,7 @@
 Both sides take turns in one process, and every repeat times both; the ratio is that of the best times, and the CPU seconds of the process are given
 beside, since they do not depend on what else the machine does. The loop is `functional_call`, argmax and comparison, batch by batch, at the batch size of the
 evaluator and at every point of a path (the error alone: it computes no loss, the evaluator does). Rows of paths are there twice: the second time screened in
-bfloat16, where the error is exact and the loss is not.
+bfloat16, where the error is exact and the loss is not; on a processor without products in bfloat16 both are the same.
 - mlp: 51 points between two perceptrons 784-256-256-10, trained for a few epochs on 10,000 images of Fashion-MNIST, straight and geodesic, batches of 2,500;
 - resnet18: a few points between two networks of width 1 with random weights and statistics, 256 images, batches of 128, statistics as they are;
 - energy: local energy, 20 draws and 8 σ, mlp; energy-conv: the same on the convolutional network at a quarter of its width, 400 images;

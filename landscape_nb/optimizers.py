@@ -147,11 +147,11 @@ _ROWS = {
 _ROWS |= {('paper', family): {k: {e: v*(3 if k == 'adv' else 2) if e in ('epochs', 'random_epochs') else v for e, v in row.items() if e != 'batch'} for k, row in rows.items()}
           for (preset, family), rows in _ROWS.items() if preset == 'quick'}
 _ROWS['quick', 'densenet121'] = dict(                        # for 320 images; small batches, since its many thin layers cost what their steps cost
-    sgd=dict(epochs=25, batch=16, lr=.1, hold=.4, warmup=1),
-    rsgd=dict(epochs=15, batch=16, lr=.1, hold=.6, warmup=1, gamma0=2e-2),
+    sgd=dict(epochs=32, batch=16, lr=.1, hold=.4, warmup=1),
+    rsgd=dict(epochs=20, batch=16, lr=.1, hold=.6, warmup=1, gamma0=2e-2),
     adv=dict(epochs=28, batch=16, lr=.05, hold=.4, warmup=1, random_epochs=18, random_lr=.1, random_hold=.6),
-    wd=dict(epochs=25),
-    init=dict(epochs=28))
+    wd=dict(epochs=32),
+    init=dict(epochs=35))
 for (preset, _), rows in _ROWS.items():
     if preset == 'smoke': rows['lbs'] = dict(batch=128, lr=.1, epochs=120)
 
