@@ -3,7 +3,7 @@ import json, os, signal, subprocess, sys, time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Event, Thread
+from threading import Thread
 import psutil, pytest
 from landscape_nb.cluster import Cluster, ClusterError
 from landscape_nb.store import sweep
@@ -67,14 +67,11 @@ def test_an_interrupt_takes_the_tasks_back(address, tmp_path, caplog):
     def interrupt():
         while not [*tmp_path.glob('*.txt')]: time.sleep(.02)
         os.kill(os.getpid(), signal.SIGINT)
-        if not over.wait(10): os.kill(os.getpid(), signal.SIGINT)      # Python drops an interrupt that comes inside a finalizer: press again
-    over = Event()
     with workers(address, n=1):
         Thread(target=interrupt, daemon=True).start()
-        with pytest.raises(KeyboardInterrupt): sweep([(note, (i,)) for i in range(60)], desc='notes', cluster=Cluster(address, tmp_path))
-        over.set()
+        with pytest.raises(KeyboardInterrupt): sweep([(note, (i,)) for i in range(9)], desc='notes', cluster=Cluster(address, tmp_path))
         time.sleep(1.5)
-    assert len([*tmp_path.glob('*.txt')]) < 40 and 'notes: interrupted after ' in caplog.text
+    assert len([*tmp_path.glob('*.txt')]) < 5 and 'notes: interrupted after ' in caplog.text
 
 def test_a_cluster_that_cannot_take_part_is_refused(address, tmp_path):
     with pytest.raises(ClusterError, match='nothing answers'): Cluster('tcp://127.0.0.1:9', tmp_path).check()
