@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 from torch.nn import functional as F
+from .evaluate import multiplies_bfloat16
 from .group import State
 from .lean import laid_out
 from .updates import Replicas, _pieces
@@ -36,7 +37,7 @@ def without_strides(net:nn.Module) -> nn.Module:
 # %% ../nbs/06b_engine.ipynb #precision
 def fast_dtype(device:str='cpu') -> torch.dtype:
     "bfloat16 on a GPU that multiplies it, else float32"
-    return torch.bfloat16 if torch.device(device).type == 'cuda' and torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+    return torch.bfloat16 if torch.device(device).type == 'cuda' and multiplies_bfloat16(device) else torch.float32
 
 # %% ../nbs/06b_engine.ipynb #one-by-one
 def one_by_one(nets:Replicas, dtype:torch.dtype=torch.float32) -> Callable:

@@ -111,7 +111,7 @@ def _solver_rows(study, label, sa, sb):
 @patch
 def solvers(self:Study, nets):
     "Frame: barrier on the geodesic of every pair of the study's algorithms, by solver and by what was done to statistics."
-    few = [(l, s) for l in self.algorithms for s in [s for k, s in nets if k == l][:self.size.compared]]
+    few = [n for l in self.algorithms for n in [n for n in nets if n[0] == l][:self.size.compared]]
     return self.rows('solvers', [(_solver_rows, *p) for p in pairs_within(few)])
 
 # %% ../nbs/11i_further.ipynb #widths

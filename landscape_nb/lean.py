@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['PLAIN', 'NARROW', 'TILES', 'INTO', 'SPREAD', 'BACK', 'CHANGES', 'WHOLE', 'Call', 'hooked', 'watch', 'running',
-           'foldable', 'folded', 'laid_out', 'each', 'spread', 'winograd', 'Wide', 'kernels', 'Stop', 'First', 'Padded',
-           'empty', 'Twin', 'near', 'holds', 'entrance', 'find_twin', 'Mixture', 'Products']
+           'owners_of', 'foldable', 'folded', 'laid_out', 'each', 'spread', 'winograd', 'Wide', 'kernels', 'Stop',
+           'First', 'Padded', 'empty', 'Twin', 'near', 'holds', 'entrance', 'outlet', 'find_twin', 'Mixture',
+           'Products']
 
 # %% ../nbs/05b_lean.ipynb #imports
 import copy
@@ -48,9 +49,12 @@ def watch(net:nn.Module, state:State, x:Tensor)->tuple[list[Call], Tensor]: # ca
 # %% ../nbs/05b_lean.ipynb #pairs
 def running(m:nn.Module)->bool: return isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats
 
+def owners_of(net:nn.Module)->Counter: # id of a parameter -> how many modules hold it
+    return Counter(id(p) for _, p in net.named_parameters(remove_duplicate=False))
+
 def foldable(net:nn.Module, calls:Sequence[Call])->list[tuple[str, str]]: # (layer, normalisation behind it)
     "The pairs of equation (1)."
-    times, owners = Counter(c.name for c in calls), Counter(id(p) for _, p in net.named_parameters(remove_duplicate=False))
+    times, owners = Counter(c.name for c in calls), owners_of(net)
     gives = {id(c.y): c for c in calls if type(c.module).forward in PLAIN and times[c.name] == 1 and owners[id(c.module.weight)] == 1}
     gives = {k: c for k, c in gives.items() if c.module.bias is None or owners[id(c.module.bias)] == 1}
     reads = [c for c in calls if running(c.module) and times[c.name] == 1 and id(c.x) in gives]
@@ -126,14 +130,14 @@ class Wide(nn.Module):
 
 def kernels(net:nn.Module, calls:Sequence[Call])->list[str]:
     "The convolutions of whose products equation (2) saves more than a third."
-    owners = Counter(id(p) for _, p in net.named_parameters(remove_duplicate=False))
+    owners = owners_of(net)
     plain = lambda m: type(m) is nn.Conv2d and (m.kernel_size, m.stride, m.dilation, m.groups, m.padding_mode) == ((3, 3), (1, 1), (1, 1), 1, 'zeros') and not isinstance(m.padding, str)
     fits = lambda h, w: 16*(-(-h//2))*(-(-w//2)) < 6*h*w
     poor = {c.name for c in calls if not (plain(c.module) and c.y.dim() == 4 and min(c.module.weight.shape[:2]) > NARROW and owners[id(c.module.weight)] == 1 and fits(*c.y.shape[2:]))}
     return [*dict.fromkeys(c.name for c in calls if c.name not in poor)]
 
 
-# %% ../nbs/05b_lean.ipynb #lean
+# %% ../nbs/05b_lean.ipynb #layers
 CHANGES = ('fold', 'inplace', 'channels_last', 'winograd', 'padded')
 WHOLE = 16       # outputs that are written at once
 
@@ -162,6 +166,7 @@ def empty(m:nn.Module)->nn.Module:
     bare = lambda v: nn.Parameter(v.to('meta'), v.requires_grad) if isinstance(v, nn.Parameter) else v.to('meta')
     return copy.deepcopy(m, {id(v): bare(v) for v in (*m.parameters(), *m.buffers())}).eval()
 
+# %% ../nbs/05b_lean.ipynb #twin
 class Twin:
     "A copy of `net`, changed; gives logits of the states that are loaded."
     def __init__(self,
@@ -233,9 +238,14 @@ def holds(twin:Twin, state:State, x:Tensor, z:Tensor)->bool: # float64 all; z: l
 def entrance(net:nn.Module, one:Sequence[Call], other:Sequence[Call])->str|None:
     "The linear layer whose input is the same under two states, if the first that runs is one and runs once."
     k, c = next(((i, c) for i, c in enumerate(one) if type(c.module).forward in PLAIN), (0, None))
-    owners = Counter(id(p) for _, p in net.named_parameters(remove_duplicate=False))
+    owners = owners_of(net)
     alone = c and c.name and sum(o.name == c.name for o in one) == 1 and all(owners[id(p)] == 1 for p in c.module.parameters())
     return c.name if alone and type(c.module) is nn.Linear and c.module.in_features >= 32 and torch.equal(c.x, other[k].x) else None
+
+def outlet(net:nn.Module, calls:Sequence[Call], z:Tensor, first:str|None)->str|None:
+    "The linear layer that gives the logits `z`, if it is not the first one too."
+    owners = owners_of(net)
+    return next((c.name for c in calls if c.y is z and type(c.module) is nn.Linear and c.name not in ('', first) and all(owners[id(p)] == 1 for p in c.module.parameters())), None)
 
 @torch.no_grad()
 def find_twin(
@@ -253,8 +263,7 @@ def find_twin(
         pairs, first = foldable(net, one), entrance(net, one, two)
         largest = max((c.y.numel()//len(x) for c in one if c.y.untyped_storage().data_ptr() != x.untyped_storage().data_ptr()), default=1)*torch.finfo(dtype).bits//8
         wide = kernels(net, one) if x.device.type == 'cpu' else []
-        alone = Counter(id(p) for _, p in net.named_parameters(remove_duplicate=False))
-        out = next((c.name for c in one if c.y is z and type(c.module) is nn.Linear and c.name not in ('', first) and x.device.type == 'cpu' and all(alone[id(p)] == 1 for p in c.module.parameters())), None)
+        out = outlet(net, one, z, first) if x.device.type == 'cpu' else None
     except Exception: return None, 0
     possible = [o for o, there in zip(CHANGES, (pairs, True, any(v.dim() == 4 for v in state.values()), wide, out)) if there]
     del one, two
