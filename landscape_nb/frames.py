@@ -59,7 +59,7 @@ def align_many(
 class Mean:
     "A point between canonical states."
     state: State = field(repr=False)
-    error: float       # radians: length of the average tangent vector
+    error: float       # radians: length of the average tangent vector, in float64
     spread: float      # radians: root-mean-square distance of the states
     steps: int
 
@@ -72,10 +72,12 @@ def mean(self:Torus,
     "The Fréchet mean of states on the torus, equation (3); buffers are averaged."
     if not isinstance(states, (list, tuple)) or not states: raise ValueError(f'states: wanted a list of one or more, got {type(states).__name__} of {len(states)}')
     if steps < 1 or not tol >= 0: raise ValueError(f'wanted steps >= 1 and tol >= 0, got {steps} and {tol}')
-    point = self.project(average(states))
+    precise = [{k: v.double() if v.is_floating_point() else v for k, v in s.items()} for s in states]   # float32 would never see an error of `tol`
+    point = self.project(average(precise))
     for step in range(1, steps+1):
-        reach = average([self.log(point, s) for s in states])
-        error = math.sqrt(sum(v.square().sum(dtype=torch.float64).item() for v in reach.values()))
+        reach = average([self.log(point, s) for s in precise])
+        error = math.sqrt(sum(v.square().sum().item() for v in reach.values()))
         if error <= tol: break
         point = self.exp(point, reach)
-    return Mean(point, error, math.sqrt(sum(self.dist(point, s)**2 for s in states)/len(states)), step)
+    spread = math.sqrt(sum(self.dist(point, s)**2 for s in precise)/len(states))
+    return Mean({k: v.to(states[0][k].dtype) for k, v in point.items()}, error, spread, step)
