@@ -118,7 +118,7 @@ _ROWS = {
         adv=dict(epochs=100, batch=64, lr=.05, hold=.6, random_epochs=80, random_lr=.03, random_hold=.7),
         wd=dict(epochs=60)),
     ('quick', 'resnet18'): dict(
-        sgd=dict(epochs=16, batch=32, lr=.1, hold=.3, warmup=1),
+        sgd=dict(epochs=18, batch=32, lr=.1, hold=.3, warmup=1),
         rsgd=dict(epochs=16, batch=32, lr=.1, hold=.5, warmup=1, gamma0=2e-2),
         adv=dict(epochs=18, batch=32, lr=.05, hold=.4, warmup=1, random_epochs=25, random_lr=.1, random_hold=.6),
         wd=dict(epochs=20),
@@ -146,12 +146,12 @@ _ROWS = {
         wd=dict(epochs=24))}
 _ROWS |= {('paper', family): {k: {e: v*(3 if k == 'adv' else 2) if e in ('epochs', 'random_epochs') else v for e, v in row.items() if e != 'batch'} for k, row in rows.items()}
           for (preset, family), rows in _ROWS.items() if preset == 'quick'}
-_ROWS['quick', 'densenet121'] = dict(                        # for 320 images; small batches, since its many thin layers cost what their steps cost
-    sgd=dict(epochs=32, batch=16, lr=.1, hold=.4, warmup=1),
-    rsgd=dict(epochs=20, batch=16, lr=.1, hold=.6, warmup=1, gamma0=2e-2),
-    adv=dict(epochs=28, batch=16, lr=.05, hold=.4, warmup=1, random_epochs=18, random_lr=.1, random_hold=.6),
-    wd=dict(epochs=32),
-    init=dict(epochs=35))
+_ROWS['quick', 'densenet121'] = dict(                        # for 256 images; small batches, since its many thin layers cost what their steps cost
+    sgd=dict(epochs=24, batch=16, lr=.05, hold=.6, warmup=1),
+    rsgd=dict(epochs=18, batch=16, lr=.1, hold=.6, warmup=1, gamma0=2e-2),
+    adv=dict(epochs=20, batch=16, lr=.05, hold=.4, warmup=1, random_epochs=20, random_lr=.05, random_hold=.6),
+    wd=dict(epochs=26),
+    init=dict(epochs=28))
 for (preset, _), rows in _ROWS.items():
     if preset == 'smoke': rows['lbs'] = dict(batch=128, lr=.1, epochs=120)
 
