@@ -149,7 +149,7 @@ _ROWS |= {('paper', family): {k: {e: v*(3 if k == 'adv' else 2) if e in ('epochs
 _ROWS['quick', 'densenet121'] = dict(                        # for 256 images; small batches, since its many thin layers cost what their steps cost
     sgd=dict(epochs=24, batch=16, lr=.05, hold=.6, warmup=1),
     rsgd=dict(epochs=18, batch=16, lr=.1, hold=.6, warmup=1, gamma0=2e-2),
-    adv=dict(epochs=20, batch=16, lr=.05, hold=.4, warmup=1, random_epochs=20, random_lr=.05, random_hold=.6),
+    adv=dict(epochs=24, batch=16, lr=.05, hold=.4, warmup=1, random_epochs=20, random_lr=.05, random_hold=.6),
     wd=dict(epochs=26),
     init=dict(epochs=28))
 for (preset, _), rows in _ROWS.items():
