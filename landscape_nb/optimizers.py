@@ -118,11 +118,11 @@ _ROWS = {
         adv=dict(epochs=100, batch=64, lr=.05, hold=.6, random_epochs=80, random_lr=.03, random_hold=.7),
         wd=dict(epochs=60)),
     ('quick', 'resnet18'): dict(
-        sgd=dict(epochs=18, batch=32, lr=.1, hold=.3, warmup=1),
+        sgd=dict(epochs=20, batch=32, lr=.1, hold=.3, warmup=1),
         rsgd=dict(epochs=16, batch=32, lr=.1, hold=.5, warmup=1, gamma0=2e-2),
-        adv=dict(epochs=18, batch=32, lr=.05, hold=.4, warmup=1, random_epochs=25, random_lr=.1, random_hold=.6),
-        wd=dict(epochs=20),
-        init=dict(epochs=26)),
+        adv=dict(epochs=20, batch=32, lr=.05, hold=.4, warmup=1, random_epochs=25, random_lr=.1, random_hold=.6),
+        wd=dict(epochs=22),
+        init=dict(epochs=28)),
     ('quick', 'vgg16_bn'): dict(
         sgd=dict(epochs=32, batch=32, lr=.05, hold=.4, warmup=1),
         rsgd=dict(epochs=20, batch=32, lr=.05, hold=.5, warmup=1, gamma0=2e-2),
