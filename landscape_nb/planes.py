@@ -9,14 +9,12 @@ __all__ = ['centre', 'Plane', 'plane']
 from collections.abc import Sequence
 import torch
 from torch import Tensor
-import landscape_nb.frames    # gives the torus its mean
 from .evaluate import STATISTICS, Evaluator, blend
+from .frames import average, double    # it gives the torus its mean, too
 from .group import State
 from .torus import Torus
 
 # %% ../nbs/09a_planes.ipynb #centre
-def _double(p:State)->State: return {k: v.double() if v.is_floating_point() else v for k, v in p.items()}
-
 def _log(torus:Torus|None, p:State, q:State, names:Sequence[str]|None=None)->State:
     "The tangent vector at `p` that reaches `q`; without a torus the difference of `names` (None: of everything floating)."
     return torus.log(p, q) if torus else {k: q[k]-p[k] for k in names or p if p[k].is_floating_point()}
@@ -32,8 +30,8 @@ def _dot(u:State, v:State)->float: return sum((x*v[k]).sum().item() for k, x in 
 
 def centre(points:Sequence[State], torus:Torus|None=None, tol:float=1e-9)->State:
     "float64: the point where the tangent vectors to `points` sum to zero, equation (1), to `tol`; ValueError where there is none nearby."
-    points = [_double(p) for p in points]
-    if not torus: return {k: sum(p[k] for p in points)/len(points) if v.is_floating_point() else v for k, v in points[0].items()}
+    points = [double(p) for p in points]
+    if not torus: return average(points)
     found = torus.mean(points, tol)
     if found.error > tol: raise ValueError('centre: the networks are too far apart for one centre; align permutations and signs first')
     return found.state
@@ -47,7 +45,7 @@ class Plane:
         names:Sequence[str]|None=None # which those are; None: everything floating
     ):
         self.corners, self.torus, self.centre = (a, b, c), torus, centre((a, b, c), torus)
-        u, v, w = (_log(torus, self.centre, _double(p), names) for p in self.corners)
+        u, v, w = (_log(torus, self.centre, double(p), names) for p in self.corners)
         side = _combine([v, u], [1, -1])
         self.e1 = _combine([side], [_dot(side, side)**-.5]) if _dot(side, side) else side
         up = _combine([w, self.e1], [1, -_dot(w, self.e1)])

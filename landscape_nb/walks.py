@@ -18,10 +18,11 @@ from .alignment import align
 from .binary_study import BinaryStudy
 from .evaluate import Corrected, Evaluator
 from .flips import FlipPath, random_order
+from .frames import double
 from .group import State
 from .optimizers import Minimum
 from .paths import Path, removed
-from .planes import Plane, _dot, _double, _log, plane
+from .planes import Plane, _dot, _log, plane
 from .store import digest, stream
 from .study import Study, _spec, plan
 
@@ -206,7 +207,7 @@ class Sheet(NamedTuple):
 @patch
 def foot(self:Plane, s:State)->list[float]:
     "Coordinates of the point of the plane next to a state that is canonical where there is a torus."
-    v = _log(self.torus, self.centre, _double(s), list(self.e1))
+    v = _log(self.torus, self.centre, double(s), list(self.e1))
     return [_dot(self.e1, v), _dot(self.e2, v)]
 
 def sheet_of(study:Study, a:tuple, b:tuple, c:tuple, line:str, ts:Sequence[float], images:int=1000, n:int=11)->Sheet:

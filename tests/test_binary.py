@@ -114,7 +114,7 @@ def test_every_algorithm_ends_at_signs_and_is_stored(arch, algorithm, tmp_path):
     assert (m.random_error is not None) == (algorithm == 'adv') and len(m.log) == (6 if algorithm == 'adv' else 4)
     assert minimize_binary(BinaryRecipe(arch, 'digits', algorithm, 1, 200, width=.3, epochs=4, batch=50, lr=3e-3, random_epochs=2), Store(tmp_path)).train.loss != m.train.loss
 
-@pytest.mark.parametrize('arch', ['binary_mlp_bn', 'binary_lenet_bn'])      # no minimum of the last is accepted at this size
+@pytest.mark.parametrize('arch', ['binary_mlp', 'binary_mlp_bn', 'binary_lenet_bn'])      # no minimum of the last is accepted at this size
 def test_the_study_runs_as_one_command(arch, tmp_path):
     "Every claim has a verdict or a reason, and what was passed stands in the results."
     import csv, json, os, subprocess, sys
