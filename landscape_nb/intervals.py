@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PAIR', 'COLUMNS', 'VERDICTS', 'check_frames', 'ends', 'among', 'without', 'seeds_of', 'accepted_only', 'Interval',
-           't_interval', 'jackknife', 'pick', 'mean_of', 'mean_interval', 'verdict']
+           't_interval', 'jackknife', 'picked', 'pick', 'mean_of', 'mean_interval', 'verdict']
 
 # %% ../nbs/11b_intervals.ipynb #imports
 import math
@@ -113,20 +113,23 @@ def jackknife(
     return t_interval(statistic(frames), left, level)
 
 # %% ../nbs/11b_intervals.ipynb #mean_of
-def pick(
+def picked(
     frame:pd.DataFrame,
     label:str,       # class of all networks in the row
     **where          # further columns and the value wanted
-    )->pd.DataFrame:
-    "The rows about networks of one class, with these values in the other columns."
-    rows = among(frame, [label])
-    for column, value in where.items(): rows = rows[rows[column]==value]
-    return rows
+    )->np.ndarray: # bool, per row
+    "Which rows are about networks of one class, with these values in the other columns."
+    wanted = {l: label for l, _ in ends(frame)} | where
+    return np.logical_and.reduce([frame[c].to_numpy()==v for c, v in wanted.items()])
+
+def pick(frame:pd.DataFrame, label:str, **where)->pd.DataFrame:
+    "The rows that are `picked`."
+    return frame[picked(frame, label, **where)]
 
 def mean_of(frame:pd.DataFrame, column:str, label:str, **where)->float:
-    "Mean of a column over the rows that `pick` chooses; NaN where there are none."
-    rows = pick(frame, label, **where)
-    return float(rows[column].mean()) if len(rows) else math.nan
+    "Mean of a column over the rows that are `picked`; NaN where there are none."
+    values = frame[column][picked(frame, label, **where)]
+    return float(values.mean()) if len(values) else math.nan
 
 def mean_interval(frame:pd.DataFrame, column:str, label:str, **where)->Interval:
     "`mean_of` with its interval over networks."

@@ -114,7 +114,7 @@ _ROWS = {
         wd=dict(epochs=50)),
     ('quick', 'lenet'): dict(
         sgd=dict(epochs=50, batch=64, lr=.03, hold=.4),
-        rsgd=dict(epochs=50, batch=64, lr=.05, hold=.6, gamma0=1e-3),
+        rsgd=dict(epochs=40, batch=64, lr=.05, hold=.6, gamma0=1e-3),
         adv=dict(epochs=100, batch=64, lr=.05, hold=.6, random_epochs=80, random_lr=.03, random_hold=.7),
         wd=dict(epochs=60)),
     ('quick', 'resnet18'): dict(
@@ -124,11 +124,11 @@ _ROWS = {
         wd=dict(epochs=22),
         init=dict(epochs=28)),
     ('quick', 'vgg16_bn'): dict(
-        sgd=dict(epochs=32, batch=32, lr=.05, hold=.4, warmup=1),
+        sgd=dict(epochs=40, batch=32, lr=.05, hold=.4, warmup=1),
         rsgd=dict(epochs=20, batch=32, lr=.05, hold=.5, warmup=1, gamma0=2e-2),
         adv=dict(epochs=50, batch=32, lr=.05, hold=.6, warmup=1, random_epochs=40, random_lr=.05, random_hold=.6),
-        wd=dict(epochs=36),
-        init=dict(epochs=60)),
+        wd=dict(epochs=42),
+        init=dict(epochs=70)),
     ('smoke', 'mlp'): dict(
         sgd=dict(epochs=40, batch=32, lr=.03, hold=.3),
         rsgd=dict(epochs=24, batch=32, lr=.03, hold=.6, gamma0=1e-3),
@@ -144,8 +144,14 @@ _ROWS = {
         rsgd=dict(epochs=14, batch=32, lr=.1, hold=.6, warmup=1, gamma0=2e-2),
         adv=dict(epochs=20, batch=32, lr=.05, hold=.4, warmup=1, random_epochs=20, random_lr=.1, random_hold=.6),
         wd=dict(epochs=24))}
-_ROWS |= {('paper', family): {k: {e: v*(3 if k == 'adv' else 2) if e in ('epochs', 'random_epochs') else v for e, v in row.items() if e != 'batch'} for k, row in rows.items()}
-          for (preset, family), rows in _ROWS.items() if preset == 'quick'}
+_EPOCHS = dict(                                              # of `paper`: whole data sets
+    mlp=dict(sgd=80, rsgd=60, adv=120, wd=100),
+    lenet=dict(sgd=100, rsgd=100, adv=300, wd=120),
+    resnet18=dict(sgd=32, rsgd=32, adv=54, wd=40, init=48),
+    vgg16_bn=dict(sgd=64, rsgd=40, adv=150, wd=72, init=120))
+_RANDOM_EPOCHS = dict(mlp=150, lenet=240, resnet18=75, vgg16_bn=120)
+_ROWS |= {('paper', net): {k: {e: v for e, v in _ROWS['quick', net][k].items() if e != 'batch'} | dict(epochs=n) | (dict(random_epochs=_RANDOM_EPOCHS[net]) if k == 'adv' else {}) for k, n in row.items()}
+          for net, row in _EPOCHS.items()}
 _ROWS['quick', 'densenet121'] = dict(                        # for 256 images; small batches, since its many thin layers cost what their steps cost
     sgd=dict(epochs=24, batch=16, lr=.05, hold=.6, warmup=1),
     rsgd=dict(epochs=18, batch=16, lr=.1, hold=.6, warmup=1, gamma0=2e-2),

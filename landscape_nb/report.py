@@ -7,7 +7,8 @@ __all__ = ['MAIN', 'CONTROLS', 'GROUPS', 'NETWORKS', 'Claim', 'contrast', 'refer
            'ordering_claims', 'removal_claims', 'null_claims', 'bend_claims', 'rank_correlation', 'correlation_claims',
            'loss_barriers', 'loss_claims', 'further_claims', 'theory_claims', 'all_claims', 'why_undecided', 'judge',
            'confound', 'judged', 'claims_table', 'claims_markdown', 'networks_markdown', 'solvers_markdown',
-           'speeds_markdown', 'write_atomic', 'csv_bytes', 'read_table', 'figure_bytes', 'save_report']
+           'speeds_markdown', 'studies_markdown', 'write_atomic', 'csv_bytes', 'read_table', 'figure_bytes',
+           'save_report']
 
 # %% ../nbs/12_report.ipynb #imports
 import io, json, math, os
@@ -356,6 +357,16 @@ def speeds_markdown(folder:Path)->str: # with the files of bench/evaluation.py a
     rows = [(r['name'], r['seconds']['loop'], r['seconds']['ours']) for r in (_bench(folder, 'evaluation') or dict(rows=[]))['rows'] if 'loop' in r.get('seconds', ())]
     rows += [(f'{r["arch"]}, {r["order"]} flips', r['full'], r['flips']) for r in (_bench(folder, 'binary') or dict(rows=[]))['rows'] if r['what'] == 'flips']
     return '\n'.join(['| what | a plain loop | here | ratio |', '|---|---|---|---|', *(f'| {name} | {loop:.2g} s | {ours:.2g} s | {loop/ours:.2f} |' for name, loop, ours in rows)])
+
+def studies_markdown(folder:Path)->str: # with the file of bench/study.py
+    "Seconds that the study of each network takes from nothing, and where, as a Markdown table; empty without the file."
+    if not (found := _bench(folder, 'study')): return ''
+    lines = ['| network | images | width | minimizers accepted | seconds | on |', '|---|---|---|---|---|---|']
+    for r in found['rows']:
+        m, n = r['machine'], 'all' if r['n_train'] is None else f'{r["n_train"]:,}'
+        where = m['gpu'] or f'{m["cores"]} cores, {m["cpu"]}, {m["simd"]}'
+        lines.append(f'| `{r["arch"]}` | {n} | {r["width"]:g} | {r["accepted"]} of {r["minima"]} | {r["seconds"]:,.0f} | {where} |')
+    return '\n'.join(lines)
 
 # %% ../nbs/12_report.ipynb #write_atomic
 def write_atomic(

@@ -1,14 +1,24 @@
 "Each notebook is one test, run as `nbdev_test` runs it (it honours tst_flags, eval: false and skip_exec)."
-import subprocess, sys
+import multiprocessing, os
 import pytest
 from pages import pages
 
 PAGES = [p for p in pages() if not p.skipped]
+fresh = multiprocessing.get_context('forkserver')     # a process of its own for each page; what most pages import is imported once for all
+fresh.set_forkserver_preload(['matplotlib.pyplot', 'nbdev.test', 'pandas', 'scipy.stats', 'torch.export._trace', 'torchvision'])
+
+def run_page(path, log):
+    out = os.open(log, os.O_CREAT | os.O_WRONLY)
+    for stream in 1, 2: os.dup2(out, stream)
+    from nbdev.test import nbdev_test
+    nbdev_test(path=str(path), n_workers=0)
 
 def test_there_are_notebooks(): assert len(PAGES) >= 5
 
 @pytest.mark.parametrize('page', PAGES, ids=lambda p: p.name)
-def test_notebook(page, root):
-    run = f'from nbdev.test import nbdev_test; nbdev_test(path={str(page.path)!r}, n_workers=0)'
-    r = subprocess.run([sys.executable, '-c', run], cwd=root, capture_output=True, text=True, timeout=600)
-    assert r.returncode == 0, r.stdout + r.stderr
+def test_notebook(page, root, tmp_path):
+    p = fresh.Process(target=run_page, args=(page.path, tmp_path/'log'))
+    p.start()
+    p.join(600)
+    if p.is_alive(): p.kill(); p.join()
+    assert p.exitcode == 0, (tmp_path/'log').read_text()
