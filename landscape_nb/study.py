@@ -46,7 +46,7 @@ PRESETS = dict(smoke=Settings(2, 4, 7, 60, 2, ('permutation',)),
                quick=Settings(3, 10, 13, 2000, 2, ('none', 'permutation')),
                paper=Settings(5, 50, 25, 10_000, 4, ('none', 'permutation', 'both')))
 DEEP = dict(draws=5, points=9, bends=('permutation',))        # what convolutions can do in minutes
-SLOW = DEEP | dict(draws=3, points=7, bend_steps=400, bend_reads=0, sample=250, bend_points=21)
+SLOW = DEEP | dict(draws=3, points=7, bend_steps=350, bend_reads=0, sample=250, bend_points=21)
 LESS = dict(smoke=dict(other={}), quick=dict(
     mlp=dict(bend_steps=1000), **dict.fromkeys(BINARY, {}), lenet=DEEP | dict(bend_steps=1000, bend_points=31),
     densenet121=SLOW | dict(draws=2, points=5, bend_steps=200, bend_points=11, sample=128, controls=(), compared=2), other=SLOW), paper=dict(other={}))
