@@ -116,8 +116,7 @@ _ROWS = {
         sgd=dict(epochs=50, batch=64, lr=.03, hold=.4),
         rsgd=dict(epochs=40, batch=64, lr=.05, hold=.6, gamma0=1e-3),
         adv=dict(epochs=100, batch=64, lr=.05, hold=.6, random_epochs=80, random_lr=.03, random_hold=.7),
-        wd=dict(epochs=60),
-        init=dict(epochs=62)),
+        wd=dict(epochs=60)),
     ('quick', 'resnet18'): dict(
         sgd=dict(epochs=20, batch=32, lr=.1, hold=.3, warmup=1),
         rsgd=dict(epochs=16, batch=32, lr=.1, hold=.5, warmup=1, gamma0=2e-2),
@@ -125,11 +124,11 @@ _ROWS = {
         wd=dict(epochs=22),
         init=dict(epochs=28)),
     ('quick', 'vgg16_bn'): dict(
-        sgd=dict(epochs=40, batch=32, lr=.05, hold=.4, warmup=1),
-        rsgd=dict(epochs=20, batch=32, lr=.05, hold=.5, warmup=1, gamma0=2e-2),
-        adv=dict(epochs=50, batch=32, lr=.05, hold=.6, warmup=1, random_epochs=40, random_lr=.05, random_hold=.6),
-        wd=dict(epochs=42),
-        init=dict(epochs=70)),
+        sgd=dict(epochs=36, batch=32, lr=.05, hold=.4, warmup=1),
+        rsgd=dict(epochs=18, batch=32, lr=.05, hold=.5, warmup=1, gamma0=2e-2),
+        adv=dict(epochs=50, batch=32, lr=.03, hold=.3, warmup=1, random_epochs=28, random_lr=.05, random_hold=.6),
+        wd=dict(epochs=38),
+        init=dict(epochs=60, hold=.2)),
     ('smoke', 'mlp'): dict(
         sgd=dict(epochs=40, batch=32, lr=.03, hold=.3),
         rsgd=dict(epochs=24, batch=32, lr=.03, hold=.6, gamma0=1e-3),
@@ -147,7 +146,7 @@ _ROWS = {
         wd=dict(epochs=24))}
 _EPOCHS = dict(                                              # of `paper`: whole data sets
     mlp=dict(sgd=80, rsgd=60, adv=120, wd=100),
-    lenet=dict(sgd=100, rsgd=100, adv=300, wd=120, init=124),
+    lenet=dict(sgd=100, rsgd=100, adv=300, wd=120),
     resnet18=dict(sgd=32, rsgd=32, adv=54, wd=40, init=48),
     vgg16_bn=dict(sgd=64, rsgd=40, adv=150, wd=72, init=120))
 _RANDOM_EPOCHS = dict(mlp=150, lenet=240, resnet18=75, vgg16_bn=120)

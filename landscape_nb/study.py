@@ -46,9 +46,9 @@ PRESETS = dict(smoke=Settings(2, 4, 7, 60, 2, ('permutation',)),
                quick=Settings(3, 10, 13, 2000, 2, ('none', 'permutation')),
                paper=Settings(5, 50, 25, 10_000, 4, ('none', 'permutation', 'both')))
 DEEP = dict(draws=5, points=9, bends=('permutation',))        # what convolutions can do in minutes
-SLOW = DEEP | dict(draws=3, points=7, bend_steps=350, bend_reads=0, sample=250, bend_points=21)
+SLOW = DEEP | dict(draws=3, points=7, bend_steps=400, bend_reads=0, sample=250, bend_points=21)
 LESS = dict(smoke=dict(other={}), quick=dict(
-    mlp=dict(bend_steps=1000), **dict.fromkeys(BINARY, {}), lenet=DEEP | dict(bend_steps=1000, bend_points=31),
+    mlp=dict(bend_steps=1000), **dict.fromkeys(BINARY, {}), lenet=DEEP | dict(bend_steps=1000, bend_points=31), vgg16_bn=SLOW | dict(draws=2, points=5, bend_steps=250),
     densenet121=SLOW | dict(draws=2, points=5, bend_steps=200, bend_points=11, sample=128, controls=(), compared=2), other=SLOW), paper=dict(other={}))
 N_TRAIN = dict(smoke=dict(mlp=1000, other=500), quick=dict(mlp=2_500, **dict.fromkeys(BINARY, 2_000), lenet=1_250, densenet121=256, other=500), paper=dict(other=None))
 WIDTH = dict(smoke=dict(mlp=.25, lenet=1., binary_mlp=.3, binary_lenet=1., binary_mlp_bn=.3, binary_lenet_bn=1., other=.0625), quick=dict(mlp=1., lenet=1., **dict.fromkeys(BINARY, 1.), vgg16_bn=.25, other=.125), paper=dict(other=1.))
