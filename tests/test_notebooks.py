@@ -10,8 +10,10 @@ fresh.set_forkserver_preload(['matplotlib.pyplot', 'nbdev.test', 'pandas', 'scip
 def run_page(path, log):
     out = os.open(log, os.O_WRONLY)
     for stream in 1, 2: os.dup2(out, stream)
+    from joblib.externals.loky import get_reusable_executor
     from nbdev.test import nbdev_test
-    nbdev_test(path=str(path), n_workers=0)
+    try: nbdev_test(path=str(path), n_workers=0)
+    finally: get_reusable_executor().shutdown()      # the processes of a sweep would be waited for until they have been idle for minutes
 
 def test_there_are_notebooks(): assert len(PAGES) >= 5
 
