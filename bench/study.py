@@ -5,10 +5,10 @@
 `papermill nbs/reproduce.ipynb -r arch …` with nothing else given, into an empty folder, as a user runs it on this machine: the seconds of the whole command and of each section of the page, and how many of the minima
 were accepted. Nothing else may run meanwhile. Rows of networks that are not named stay. `make results ARCH=… OUT=out/study/…` keeps what a run found.
 """
-import argparse, csv, json, shutil, subprocess, sys, time
+import argparse, json, shutil, subprocess, sys, time
 from pathlib import Path
 import nbformat
-from landscape_nb.store import describe_machine
+from landscape_nb.report import read_table
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -30,10 +30,9 @@ def study(arch, runs):
     t0 = time.perf_counter()
     subprocess.run(papermill, cwd=ROOT, check=True)
     seconds = time.perf_counter() - t0
-    made = json.loads((out/'environment.json').read_text())
-    with open(out/'tables'/'minima.csv', newline='') as f: accepted = [m['accepted'] for m in csv.DictReader(f)]
+    made, minima = json.loads((out/'environment.json').read_text()), read_table(out/'tables'/'minima.csv')
     return dict(arch=arch, **{k: made['parameters'][k] for k in ('dataset', 'preset', 'n_train', 'width')}, seconds=seconds, sections=sections(nbformat.read(page, 4)),
-                minima=len(accepted), accepted=accepted.count('True'), machine=describe_machine())
+                minima=len(minima), accepted=int(minima.accepted.sum()), machine=made['machine'])
 
 if __name__ == '__main__':
     p = argparse.ArgumentParser()

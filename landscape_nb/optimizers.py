@@ -144,14 +144,12 @@ _ROWS = {
         rsgd=dict(epochs=14, batch=32, lr=.1, hold=.6, warmup=1, gamma0=2e-2),
         adv=dict(epochs=20, batch=32, lr=.05, hold=.4, warmup=1, random_epochs=20, random_lr=.1, random_hold=.6),
         wd=dict(epochs=24))}
-_EPOCHS = dict(                                              # of `paper`: whole data sets
-    mlp=dict(sgd=80, rsgd=60, adv=120, wd=100),
-    lenet=dict(sgd=100, rsgd=100, adv=300, wd=120),
-    resnet18=dict(sgd=32, rsgd=32, adv=54, wd=40, init=48),
-    vgg16_bn=dict(sgd=64, rsgd=40, adv=150, wd=72, init=120))
-_RANDOM_EPOCHS = dict(mlp=150, lenet=240, resnet18=75, vgg16_bn=120)
-_ROWS |= {('paper', net): {k: {e: v for e, v in _ROWS['quick', net][k].items() if e != 'batch'} | dict(epochs=n) | (dict(random_epochs=_RANDOM_EPOCHS[net]) if k == 'adv' else {}) for k, n in row.items()}
-          for net, row in _EPOCHS.items()}
+_PAPER = dict(                                               # what `paper` changes in `quick`, beside the batch: it has whole data sets
+    mlp=dict(sgd=dict(epochs=80), rsgd=dict(epochs=60), adv=dict(epochs=120, random_epochs=150), wd=dict(epochs=100)),
+    lenet=dict(sgd=dict(epochs=100), rsgd=dict(epochs=100), adv=dict(epochs=300, random_epochs=240), wd=dict(epochs=120)),
+    resnet18=dict(sgd=dict(epochs=32), rsgd=dict(epochs=32), adv=dict(epochs=54, random_epochs=75), wd=dict(epochs=40), init=dict(epochs=48)),
+    vgg16_bn=dict(sgd=dict(epochs=64), rsgd=dict(epochs=40), adv=dict(epochs=150, random_epochs=120), wd=dict(epochs=72), init=dict(epochs=120)))
+_ROWS |= {('paper', net): {k: {e: v for e, v in _ROWS['quick', net][k].items() if e != 'batch'} | own for k, own in rows.items()} for net, rows in _PAPER.items()}
 _ROWS['quick', 'densenet121'] = dict(                        # for 256 images; small batches, since its many thin layers cost what their steps cost
     sgd=dict(epochs=24, batch=16, lr=.05, hold=.6, warmup=1),
     rsgd=dict(epochs=18, batch=16, lr=.1, hold=.6, warmup=1, gamma0=2e-2),

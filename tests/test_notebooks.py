@@ -18,7 +18,7 @@ def run_page(path, log):
 def test_there_are_notebooks(): assert len(PAGES) >= 5
 
 @pytest.mark.parametrize('page', PAGES, ids=lambda p: p.name)
-def test_notebook(page, root, tmp_path):
+def test_notebook(page, tmp_path):
     (log := tmp_path/'log').touch()
     p = fresh.Process(target=run_page, args=(page.path, log))
     p.start()
