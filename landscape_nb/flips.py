@@ -17,7 +17,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 from fastcore.basics import patch
 from .binary import MEAN, VARIANCE, Cube, settled_thresholds, sign_names
-from .evaluate import Evaluator, log_loss
+from .evaluate import Evaluator, log_loss, margins
 from .group import State
 from .optimizers import rate
 
@@ -177,7 +177,7 @@ def judged(self:FlipEvaluator, states:Iterable[State], frame=(), logit_scale:flo
     "What each state gets wrong, by these logits."
     for s in states:
         z = self.logits(s)
-        yield self.misses(z), log_loss(z.double()*logit_scale, self.y)/len(self.y)
+        yield self.misses(z), log_loss(margins(z, self.y), logit_scale)/len(self.y)
 
 
 # %% ../nbs/10a_flips.ipynb #flip_energy

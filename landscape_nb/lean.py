@@ -302,7 +302,7 @@ class Products:
         self.scale = torch.where(self.scale > 0, self.scale, 1.)
         unit = rows/self.scale[..., None]
         self.inverse = torch.linalg.pinv(unit @ unit.mT, rtol=1e-13, hermitian=True) if bool(unit.isfinite().all()) else None
-        self.largest, self.rows = unit.abs().amax((-1, -2)), unit.to(self.weights[0])
+        self.rows = unit.to(self.weights[0])
         self.buffers = {}
         self.size = rows.shape[1]*len(rows)*self.weights[0].element_size()    # bytes for one image
 
@@ -312,17 +312,17 @@ class Products:
             if torch.equal(v, w) and (b is None or torch.equal(a, b)): return Mixture(tuple(float(i == j) for j in range(len(self.weights))), None)
         if self.inverse is None or w.dtype != self.rows.dtype: return None
         bound = lambda parts: 16*torch.finfo(w.dtype).eps*parts          # rounding
-        c = (self.inverse @ (self.rows @ w[..., None]).double())[..., 0]
+        solve = lambda v: (self.inverse @ torch.linalg.vecdot(self.rows, v[:, None]).double()[..., None])[..., 0]
+        rest = lambda c: torch.baddbmm(w[:, None], c.to(w)[:, None], self.rows, alpha=-1)[:, 0]
+        rounded = lambda left, c: bool((torch.linalg.vector_norm(left, dim=-1) <= bound(c.abs().amax(-1))).all())      # the rows have length one
+        c = solve(w)
         one = (c/self.scale).mean(0)                                     # the same for all units?
-        left = w
-        for o, v in zip(one.tolist(), self.weights): left = left.sub(v, alpha=o)
-        size = (one.abs()*self.scale).amax(-1)*self.largest
-        if bool((left.abs().amax(-1) <= bound(size)).all()): c = one.expand_as(c)
+        even = one*self.scale
+        if bool(((c-even).abs() <= 1e-3*c.abs().amax(-1, True)).all()) and rounded(rest(even), even): c = one.expand_as(c)
         else:
             for again in (True, False):
-                left = torch.baddbmm(w[:, None], c.to(w)[:, None], self.rows, alpha=-1)[:, 0]
-                if bool((left.abs().amax(-1) <= bound(c.abs().amax(-1)*self.largest)).all()): break
-                if again: c = c + (self.inverse @ (self.rows @ left[..., None]).double())[..., 0]
+                if rounded(left := rest(c), c): break
+                if again: c = c + solve(left)
             else: return None
             one, c = None, c/self.scale
         if b is not None:

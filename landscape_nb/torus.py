@@ -311,11 +311,16 @@ def mix(self:Torus,
     wp:Tensor, wq:Tensor  # float64 [..., n+1]: a pair of weights per sphere, the last for everything flat, buffers included
 )->State:
     "Weighted sum of two states; integers are those of `p`."
-    def of(k, w, x):
-        if k not in self.place: return w[..., -1].view(*w.shape[:-1], *[1]*len(self.sym.shapes[k])).to(x)
-        wire, ids = self.place[k]
-        return laid(w.to(x)[..., ids.to(x.device)], wire, self.sym.shapes[k])
-    return {k: x*of(k, wp, x) + q[k]*of(k, wq, x) if x.is_floating_point() else x for k, x in p.items()}
+    both, cast = torch.stack([wp, wq]), {}
+    def mixed(k, x, y):
+        if (kind := (x.dtype, x.device)) not in cast: cast[kind] = both.to(x)
+        w, shape = cast[kind], self.sym.shapes[k]
+        if k in self.place:
+            wire, ids = self.place[k]
+            w = laid(w[..., ids.to(x.device)], wire, shape)
+        else: w = w[..., -1].view(*w.shape[:-1], *[1]*len(shape))
+        return torch.addcmul(x*w[0], y, w[1])
+    return {k: mixed(k, x, q[k]) if x.is_floating_point() else x for k, x in p.items()}
 
 # %% ../nbs/04_torus.ipynb #geodesic
 def _sinc(x:Tensor)->Tensor: return torch.sinc(x/math.pi)

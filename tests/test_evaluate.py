@@ -3,7 +3,7 @@ from functools import cache
 import pytest, torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
-from landscape_nb.evaluate import CHUNK, STATISTICS, Corrected, Evaluator, pack, slack, unpack, verdict
+from landscape_nb.evaluate import CHUNK, STATISTICS, Corrected, Evaluator, margins, pack, slack, unpack, verdict
 from landscape_nb.group import generic_state, state_of
 from landscape_nb.lean import Products, find_twin
 from landscape_nb.models import make_model
@@ -208,7 +208,7 @@ def test_bits():
 
 def test_a_verdict_is_the_sign_of_a_margin():
     z, y = torch.randn(500, 4, generator=stream('verdict')), torch.randint(4, (500,), generator=stream('labels'))
-    wrong, doubt = verdict(z, y, 1e-6)
-    assert torch.equal(wrong, z.argmax(1) != y) and not doubt.any() and verdict(z, y, 10.)[1].all()
+    wrong, doubt = verdict(margins(z, y), 1e-6)
+    assert torch.equal(wrong, z.argmax(1) != y) and not doubt.any() and verdict(margins(z, y), 10.)[1].all()
     one = torch.zeros(5, 1)
-    assert not verdict(one, torch.zeros(5, dtype=torch.long), 0.)[0].any()
+    assert not verdict(margins(one, torch.zeros(5, dtype=torch.long)), 0.)[0].any()
