@@ -193,7 +193,7 @@ def log_loss(m:Margins, scale:float=1.)->float: # multiplies the logits
 
 def slack(z:Tensor, exact:Tensor)->float:
     "ρ from the logits of a few images, as they were found and as they are."
-    off = ((z-exact).abs().amax(1)/exact.abs().amax(1)).max().item()
+    off = ((z-exact).abs().amax(1)/exact.abs().amax(1).clamp_min(torch.finfo(z.dtype).tiny)).max().item()      # logits may all be zero
     return max(SAFETY*off, 16*torch.finfo(z.dtype).eps) if off == off else torch.inf
 
 # %% ../nbs/06_evaluate.ipynb #job

@@ -93,6 +93,19 @@ def test_ties_are_decided_by_the_network(precision):
     ev.forward = lambda state, x: asked.append(len(x)) or forward(state, x)
     assert torch.equal(ev.wrong(s), as_it_is(ev, s)) and asked.count(100) >= 3
 
+@pytest.mark.parametrize('row', [0, 150, 299])
+def test_doubt_asks_for_its_own_batch(row):
+    "Batches are judged together; the network is asked for the one in which an image is in doubt."
+    net, s, (x, y) = planted_ties()
+    s = {k: torch.randn(v.shape, generator=stream('clear', k))*(v.dim() > 1) for k, v in s.items()}
+    x[row] = 0          # all logits are equal
+    ev = evaluator(net, (x, y), 100, 'exact')
+    ev(s)
+    asked, forward = [], ev.forward
+    ev.forward = lambda state, x: asked.append(x) or forward(state, x)
+    wrong = ev.wrong(s)
+    assert [torch.equal(o, x[row//100*100:row//100*100+100]) for o in asked if len(o) == 100] == [True] and torch.equal(wrong, as_it_is(ev, s))
+
 def test_without_the_recheck_ties_go_wrong(monkeypatch):
     net, s, data = planted_ties(3000)
     ev = evaluator(net, data, 100, 'screened')
