@@ -206,7 +206,7 @@ class Job:
         self.twin, self.looks, self.mix, self.z = ev.lean(self.state)[0], [], None, []      # looks: lean states, roughest first, each with its ρ
         if self.twin is None: return
         lean = self.twin.state(self.state)
-        self.exact = ev.forward(self.state, as_in(self.state, ev.head))      # while the weights are at hand
+        self.exact = self.forward(ev.head)      # while the weights are at hand
         if products and not ev.screens: self.mix = products.mixture(*(lean.get(f'{self.twin.first}.{k}') for k in ('weight', 'bias')))
         self.looks = [[lean, None]]
         if ev.screens: self.looks.insert(0, [self.twin.state({k: v.bfloat16() if v.is_floating_point() else v for k, v in self.state.items()}), None])
@@ -221,31 +221,37 @@ class Job:
         "The first look at a chunk."
         if self.looks: self.z.append(self.look(0, x, made))
 
+    def forward(self, x:Tensor)->Tensor:
+        "Logits by the network itself."
+        return self.ev.forward(self.state, as_in(self.state, x))
+
     def decide(self, x:Tensor, y:Tensor):
         "The errors of batches whose chunks were seen."
-        exact, batch, m = lambda x: self.ev.forward(self.state, as_in(self.state, x)), self.ev.batch_size, None
+        z, self.z = torch.cat(self.z or [self.forward(p) for p in x.split(self.ev.batch_size)]), []
+        m = margins(z, y)
         if self.looks:
-            (_, first), *others = self.looks
-            z, self.z = torch.cat(self.z), []
-            if first is None: first = self.looks[0][1] = slack(z[:len(self.exact)], self.exact[:len(z)])
-            m = margins(z, y)
-            wrong, doubt = verdict(m, first)
-            at = doubt.nonzero()[:, 0]                                 # images in doubt
-            for k, look in enumerate(others, 1):
-                if not len(at): break
-                o, m = torch.cat([self.look(k, p) for p in x[at].split(batch)]), None
-                if look[1] is None: look[1] = slack(o[:ROWS], exact(x[at[:ROWS]]))
-                wrong[at], doubt = verdict(margins(o, y[at]), look[1])
-                z[at], at = o, at[doubt]
-            for i in (at//batch).unique().tolist():
-                s, m = slice(i*batch, (i+1)*batch), None
-                z[s] = exact(x[s])
-                wrong[s] = self.ev.misses(z[s], y[s])
-        else:
-            z = torch.cat([exact(p) for p in x.split(batch)])
-            wrong = self.ev.misses(z, y)
+            if self.looks[0][1] is None: self.looks[0][1] = slack(z[:len(self.exact)], self.exact[:len(z)])
+            wrong, doubt = verdict(m, self.looks[0][1])
+            if bool(doubt.any()):
+                self.doubted(x, y, z, wrong, doubt.nonzero()[:, 0])
+                m = margins(z, y)
+        else: wrong = self.ev.misses(z, y)
         self.wrong.append(wrong)
-        self.loss += log_loss(m or margins(z, y), self.scale)
+        self.loss += log_loss(m, self.scale)
+
+    def doubted(self, x:Tensor, y:Tensor, z:Tensor, wrong:Tensor, at:Tensor):
+        "Write the logits and errors of the images at `at`: by a finer look, or else of their batches by the network."
+        batch = self.ev.batch_size
+        for k, look in enumerate(self.looks[1:], 1):
+            if not len(at): return
+            o = torch.cat([self.look(k, p) for p in x[at].split(batch)])
+            if look[1] is None: look[1] = slack(o[:ROWS], self.forward(x[at[:ROWS]]))
+            z[at], (wrong[at], doubt) = o, verdict(margins(o, y[at]), look[1])
+            at = at[doubt]
+        for i in (at//batch).unique().tolist():
+            part = slice(i*batch, (i+1)*batch)
+            z[part] = self.forward(x[part])
+            wrong[part] = self.ev.misses(z[part], y[part])
 
 # %% ../nbs/06_evaluate.ipynb #sweep
 L2 = CAPABILITIES.get('l2_cache_size') or 2**19
@@ -362,7 +368,7 @@ def probe(self:Evaluator, state:State)->tuple[dict[str, nn.Module], set[str]]: #
     if self.probed: return self.probed
     seen, note = [], lambda k: lambda m, args, out: seen.append((k, m, args[0], out))
     with hooked([m.register_forward_hook(note(k)) for k, m in self.net.named_modules() if m in self.norms or type(m).forward in PLAIN]):
-        logits = self.forward({k: v.to(self.device) for k, v in state.items()}, self.batches(state, 2)[0])
+        logits = self.forward({k: v.to(self.device) for k, v in state.items()}, as_in(state, self.head[:2]))
     times, owners = Counter(k for k, *_ in seen), owners_of(self.net)
     if twice := [k for k, m, *_ in seen if m in self.norms and times[k] > 1]: raise ValueError(f"{twice[0]} normalises {times[twice[0]]} times in a pass: it has no statistics of its own; choose statistics='none'")
     taken = {id(x) for _, m, x, _ in seen if m in self.norms} | {id(logits)}
