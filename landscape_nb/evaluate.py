@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from fastcore.basics import patch
 from .group import State, SymmetryError
-from .lean import PLAIN, Products, empty, find_twin, hooked, laid_out, owners_of
+from .lean import PLAIN, WHOLE, Products, empty, find_twin, hooked, laid_out, owners_of
 from .store import out_of_memory
 
 # %% ../nbs/06_evaluate.ipynb #score
@@ -207,7 +207,7 @@ class Job:
         if self.twin is None: return
         lean = self.twin.state(self.state)
         self.exact = self.forward(ev.head)      # while the weights are at hand
-        if products and not ev.screens: self.mix = products.mixture(*(lean.get(f'{self.twin.first}.{k}') for k in ('weight', 'bias')))
+        if products: self.mix = products.mixture(*(lean.get(f'{self.twin.first}.{k}') for k in ('weight', 'bias')))
         self.looks = [[lean, None]]
         if ev.screens: self.looks.insert(0, [self.twin.state({k: v.bfloat16() if v.is_floating_point() else v for k, v in self.state.items()}), None])
 
@@ -215,7 +215,7 @@ class Job:
         "Logits of a chunk by the twin; `made`: what the first layers of the frame give."
         s = self.looks[k][0]
         self.twin.load(s)
-        return self.twin(as_in(s, x), None if made is None else self.products.mixed(made, self.mix)).to(self.dtype)
+        return self.twin(as_in(s, x), None if made is None else as_in(s, self.products.mixed(made, self.mix))).to(self.dtype)
 
     def see(self, x:Tensor, made:Sequence[Tensor]|None):
         "The first look at a chunk."
@@ -232,26 +232,26 @@ class Job:
         if self.looks:
             if self.looks[0][1] is None: self.looks[0][1] = slack(z[:len(self.exact)], self.exact[:len(z)])
             wrong, doubt = verdict(m, self.looks[0][1])
-            if bool(doubt.any()):
-                self.doubted(x, y, z, wrong, doubt.nonzero()[:, 0])
-                m = margins(z, y)
+            if not self.wrong: doubt[:len(self.exact)] |= len(self.looks) > 1       # rounding of the next look is measured on them
+            if bool(doubt.any()): self.doubted(x, y, m, wrong, doubt.nonzero()[:, 0])
         else: wrong = self.ev.misses(z, y)
         self.wrong.append(wrong)
         self.loss += log_loss(m, self.scale)
 
-    def doubted(self, x:Tensor, y:Tensor, z:Tensor, wrong:Tensor, at:Tensor):
-        "Write the logits and errors of the images at `at`: by a finer look, or else of their batches by the network."
+    def doubted(self, x:Tensor, y:Tensor, m:Margins, wrong:Tensor, at:Tensor):
+        "Write the margins and errors of the images at `at`: by a finer look, or else of their batches by the network."
         batch = self.ev.batch_size
         for k, look in enumerate(self.looks[1:], 1):
             if not len(at): return
             o = torch.cat([self.look(k, p) for p in x[at].split(batch)])
-            if look[1] is None: look[1] = slack(o[:ROWS], self.forward(x[at[:ROWS]]))
-            z[at], (wrong[at], doubt) = o, verdict(margins(o, y[at]), look[1])
+            if look[1] is None: look[1] = slack(o[:len(self.exact)], self.exact[:len(o)])
+            finer = margins(o, y[at])
+            m.lead[:, at], (wrong[at], doubt) = finer.lead, verdict(finer, look[1])
             at = at[doubt]
         for i in (at//batch).unique().tolist():
             part = slice(i*batch, (i+1)*batch)
-            z[part] = self.forward(x[part])
-            wrong[part] = self.ev.misses(z[part], y[part])
+            z = self.forward(x[part])
+            m.lead[:, part], wrong[part] = margins(z, y[part]).lead, self.ev.misses(z, y[part])
 
 # %% ../nbs/06_evaluate.ipynb #sweep
 L2 = CAPABILITIES.get('l2_cache_size') or 2**19
@@ -271,16 +271,25 @@ def lean(self:Evaluator, state:State)->tuple: # twin or None, images in a chunk
     return self.found
 
 @patch
+def together(self:Evaluator, jobs:Sequence[Job])->int:
+    "Batches whose logits are looked at together."
+    if not jobs[0].twin: return 1
+    z = jobs[0].exact
+    waits = len(jobs)*z.element_size()*WHOLE*-(-z.shape[1]//WHOLE)      # bytes of an image
+    return max(1, min(DECIDED//z.shape[1], self.memory//8//waits)//self.batch_size)
+
+@patch
 @torch.no_grad()
 def sweep(self:Evaluator, jobs:Sequence[Job], products:Products|None):
     "One pass over the data."
     chunk = self.lean(jobs[0].state)[1]
     uses, done = sum(job.mix is not None for job in jobs), 0
-    together = max(1, min(DECIDED, self.memory//64//len(jobs))//jobs[0].exact.shape[1]//self.batch_size) if jobs[0].twin else 1     # batches
+    together = self.together(jobs)
     for x, y in self.parts(together*self.batch_size):
         for batch in x.split(self.batch_size):
             for part in batch.chunk(-(-len(batch)//chunk)):
                 made = products.at((self.batch_size, done), as_in(jobs[0].state, part), uses) if uses else None
+                if self.screens and jobs[0].looks: part = as_in(jobs[0].looks[0][0], part)      # once for all states
                 for job in jobs: job.see(part, made if job.mix else None)
                 done += len(part)
         for job in jobs: job.decide(x, y)

@@ -44,9 +44,11 @@ def test_errors_are_those_of_the_network(arch, precision):
     if precision == 'exact': assert abs(ev(a).loss - nn.functional.cross_entropy(z.double(), ev.y).item()) < 1e-5*z.abs().max()
     assert ev.found[0] and ('fold' in ev.found[0].changes) == bool(ev.norms)
 
-@pytest.mark.parametrize('arch, round_, statistics', [*[('mlp', r, s) for r in (False, True) for s in STATISTICS], ('resnet18', True, 'exact'), ('resnet18', False, 'repair')])
-def test_a_path_is_a_loop(arch, round_, statistics):
-    ev, points = Evaluator(make(arch), images(), 150), [*states(arch), {k: (v+w)/2 for (k, v), w in zip(states(arch)[0].items(), states(arch)[1].values())}]
+LOOPS = [*[('mlp', r, s, 'exact') for r in (False, True) for s in STATISTICS], ('resnet18', True, 'exact', 'exact'), ('resnet18', False, 'repair', 'exact'), ('mlp', False, 'none', 'screened'), ('mlp', True, 'none', 'screened')]
+
+@pytest.mark.parametrize('arch, round_, statistics, precision', LOOPS)
+def test_a_path_is_a_loop(arch, round_, statistics, precision):
+    ev, points = evaluator(make(arch), images(), 150, precision), [*states(arch), {k: (v+w)/2 for (k, v), w in zip(states(arch)[0].items(), states(arch)[1].values())}]
     T = Torus(find_symmetries(make(arch), ev.x[:2])) if round_ else None
     path = Path([T.project(p) for p in points] if T else points, T)
     ts = torch.linspace(0, 1, 15 if arch == 'mlp' else 5).tolist()
@@ -55,11 +57,12 @@ def test_a_path_is_a_loop(arch, round_, statistics):
     assert torch.equal(bits, torch.stack([as_it_is(ev, seen(t)) for t in ts]))
     assert torch.equal(ev.along(path, ts, statistics).error, bits.double().mean(1))
 
-def test_a_first_layer_is_computed_once_on_every_leg(monkeypatch):
+@pytest.mark.parametrize('precision', ['exact', 'screened'])
+def test_a_first_layer_is_computed_once_on_every_leg(monkeypatch, precision):
     calls = []
     at = Products.at
     monkeypatch.setattr(Products, 'at', lambda self, *args: calls.append(len(self.weights)) or at(self, *args))
-    ev, (a, b) = Evaluator(make('mlp'), images(), 150), states('mlp')
+    ev, (a, b) = evaluator(make('mlp'), images(), 150, precision), states('mlp')
     T = Torus(find_symmetries(make('mlp'), ev.x[:2]))
     p, q = T.project(a), T.project(b)
     for path in (Path((a, b)), Path((p, q), T), Path((p, T.geodesic(p, q, .4), q), T), lambda t: {k: (1-t)*v + t*b[k] for k, v in a.items()}):
