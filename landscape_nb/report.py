@@ -353,10 +353,15 @@ def solvers_markdown(folder:Path)->str: # with the file of bench/alignment.py
     return '\n'.join(lines)
 
 def speeds_markdown(folder:Path)->str: # with the files of bench/evaluation.py and bench/binary.py
-    "Seconds of a plain loop and of this package for the same results, in one run each, as a Markdown table."
-    rows = [(r['name'], r['seconds']['loop'], r['seconds']['ours']) for r in (_bench(folder, 'evaluation') or dict(rows=[]))['rows'] if 'loop' in r.get('seconds', ())]
-    rows += [(f'{r["arch"]}, {r["order"]} flips', r['full'], r['flips']) for r in (_bench(folder, 'binary') or dict(rows=[]))['rows'] if r['what'] == 'flips']
-    return '\n'.join(['| what | a plain loop | here | ratio |', '|---|---|---|---|', *(f'| {name} | {loop:.2g} s | {ours:.2g} s | {loop/ours:.2f} |' for name, loop, ours in rows)])
+    "Seconds of a plain loop and of this package for the same results, in one run each, as a Markdown table; of other machines, in files evaluation-….json, the ratio."
+    timed = lambda found: {r['name']: (r['seconds']['loop'], r['seconds']['ours']) for r in found['rows'] if 'loop' in r.get('seconds', ())}
+    rows = timed(_bench(folder, 'evaluation') or dict(rows=[]))
+    rows |= {f'{r["arch"]}, {r["order"]} flips': (r['full'], r['flips']) for r in (_bench(folder, 'binary') or dict(rows=[]))['rows'] if r['what'] == 'flips'}
+    others = {f'on {o["machine"]["cpu"]}, {o["machine"]["simd"]}': timed(o) for o in (_bench(folder, p.stem) for p in sorted(Path(folder).glob('evaluation-*.json')))}
+    lines = [('what', 'a plain loop', 'here', 'ratio', *others), ('---',)*(4+len(others))]
+    ratio = lambda loop, ours: f'{loop/ours:.2f}'
+    lines += [(name, f'{loop:.2g} s', f'{ours:.2g} s', ratio(loop, ours), *(ratio(*o[name]) if name in o else '' for o in others.values())) for name, (loop, ours) in rows.items()]
+    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
 
 def studies_markdown(folder:Path)->str: # with the file of bench/study.py
     "Seconds that the study of each network takes from nothing, and where, as a Markdown table; empty without the file."
