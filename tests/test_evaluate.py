@@ -3,7 +3,7 @@ from functools import cache
 import pytest, torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
-from landscape_nb.evaluate import CHUNK, STATISTICS, Corrected, Evaluator, margins, pack, slack, unpack, verdict
+from landscape_nb.evaluate import CHUNK, STATISTICS, Corrected, Evaluator, Job, margins, pack, slack, unpack, verdict
 from landscape_nb.group import generic_state, state_of
 from landscape_nb.lean import Products, find_twin
 from landscape_nb.models import make_model
@@ -108,6 +108,14 @@ def test_doubt_asks_for_its_own_batch(row):
     ev.forward = lambda state, x: asked.append(x) or forward(state, x)
     wrong = ev.wrong(s)
     assert [torch.equal(o, x[row//100*100:row//100*100+100]) for o in asked if len(o) == 100] == [True] and torch.equal(wrong, as_it_is(ev, s))
+
+@pytest.mark.parametrize('memory, images_at_once', [(2**12, 10), (2**16, 120), (2**22, 400)])
+def test_logits_wait_for_each_other_in_an_eighth_of_the_memory(monkeypatch, memory, images_at_once):
+    jobs, waited, sweep, decide = [], [], Evaluator.sweep, Job.decide
+    monkeypatch.setattr(Evaluator, 'sweep', lambda self, many, products: jobs.append(len(many)) or sweep(self, many, products))
+    monkeypatch.setattr(Job, 'decide', lambda self, x, y: waited.append((len(x), jobs[-1]*sum(z.untyped_storage().nbytes() for z in self.z))) or decide(self, x, y))
+    Evaluator(make('mlp'), images(), 10, memory=memory).along(Path(states('mlp')), torch.linspace(0, 1, 12).tolist(), 'none')
+    assert max(n for n, _ in waited) == images_at_once and all(n == 10 or size <= memory//8 for n, size in waited)
 
 def test_without_the_recheck_ties_go_wrong(monkeypatch):
     net, s, data = planted_ties(3000)
