@@ -142,7 +142,7 @@ def _labels(y:Tensor)->Tensor:
     return y
 
 def as_in(state:State, x:Tensor)->Tensor:
-    "Floating images in the dtype of the state."
+    "Floating images, or activations, in the dtype of the state."
     return x.to(next(v.dtype for v in state.values() if v.is_floating_point())) if x.is_floating_point() else x
 
 # %% ../nbs/06_evaluate.ipynb #fits
@@ -232,7 +232,7 @@ class Job:
         if self.looks:
             if self.looks[0][1] is None: self.looks[0][1] = slack(z[:len(self.exact)], self.exact[:len(z)])
             wrong, doubt = verdict(m, self.looks[0][1])
-            if not self.wrong: doubt[:len(self.exact)] |= len(self.looks) > 1       # rounding of the next look is measured on them
+            if self.looks[-1][1] is None: doubt[:len(self.exact)] = True      # rounding of the finer look is measured on them
             if bool(doubt.any()): self.doubted(x, y, m, wrong, doubt.nonzero()[:, 0])
         else: wrong = self.ev.misses(z, y)
         self.wrong.append(wrong)

@@ -288,7 +288,7 @@ class Mixture(NamedTuple):
             for o, d in zip(rest, c[1:]): y.add_(o, alpha=d) if even else y.addcmul_(o, d)
         return y if self.bias is None else y.add_(self.bias)
 
-FEW = slice(0, 8)      # units that say whether the coefficients may be the same for all
+FEW = 8      # units that say whether the coefficients may be the same for all
 
 class Products:
     "What the first layers of a few states give for the images, and what other states are in terms of them."
@@ -314,10 +314,10 @@ class Products:
             if torch.equal(v, w) and (b is None or torch.equal(a, b)): return Mixture(tuple(float(i == j) for j in range(len(self.weights))), None)
         if self.inverse is None or w.dtype != self.rows.dtype: return None
         bound = lambda parts: 16*torch.finfo(w.dtype).eps*parts          # rounding
-        solve = lambda v, units=slice(None): (self.inverse[units] @ torch.linalg.vecdot(self.rows[units], v[units, None]).double()[..., None])[..., 0]
+        solve = lambda v, n=None: (self.inverse[:n] @ torch.linalg.vecdot(self.rows[:n], v[:n, None]).double()[..., None])[..., 0]      # the first n units
         rest = lambda c: torch.baddbmm(w[:, None], c.to(w)[:, None], self.rows, alpha=-1)[:, 0]
         rounded = lambda left, c: bool((torch.linalg.vector_norm(left, dim=-1) <= bound(c.abs().amax(-1))).all())      # the rows have length one
-        some = solve(w, FEW)/self.scale[FEW]
+        some = solve(w, FEW)/self.scale[:FEW]
         one = some.mean(0)                                               # the same for all units?
         if bool(((some-one).abs() <= 1e-3*one.abs().max()).all()) and rounded(rest(even := one*self.scale), even): c = one.expand_as(even)
         else:

@@ -358,10 +358,11 @@ def speeds_markdown(folder:Path)->str: # with the files of bench/evaluation.py a
     rows = timed(_bench(folder, 'evaluation') or dict(rows=[]))
     rows |= {f'{r["arch"]}, {r["order"]} flips': (r['full'], r['flips']) for r in (_bench(folder, 'binary') or dict(rows=[]))['rows'] if r['what'] == 'flips'}
     others = {f'on {o["machine"]["cpu"]}, {o["machine"]["simd"]}': timed(o) for o in (_bench(folder, p.stem) for p in sorted(Path(folder).glob('evaluation-*.json')))}
-    lines = [('what', 'a plain loop', 'here', 'ratio', *others), ('---',)*(4+len(others))]
     ratio = lambda loop, ours: f'{loop/ours:.2f}'
-    lines += [(name, f'{loop:.2g} s', f'{ours:.2g} s', ratio(loop, ours), *(ratio(*o[name]) if name in o else '' for o in others.values())) for name, (loop, ours) in rows.items()]
-    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
+    line = lambda *cells: f'| {" | ".join(cells)} |'
+    lines = [line('what', 'a plain loop', 'here', 'ratio', *others), '|---'*(len(others)+4) + '|']
+    for name, (loop, ours) in rows.items(): lines.append(line(name, f'{loop:.2g} s', f'{ours:.2g} s', ratio(loop, ours), *(ratio(*o[name]) if name in o else '' for o in others.values())))
+    return '\n'.join(lines)
 
 def studies_markdown(folder:Path)->str: # with the file of bench/study.py
     "Seconds that the study of each network takes from nothing, and where, as a Markdown table; empty without the file."
