@@ -24,10 +24,11 @@ import torch
 from torch import nn
 from torch.func import functional_call
 from landscape_nb.data import load_data
-from landscape_nb.evaluate import PRECISIONS, Evaluator, unpack
+from landscape_nb.evaluate import PRECISIONS, Evaluator
 from landscape_nb.flatness import draw, local_energy, shaken
 from landscape_nb.group import generic_state, lift, state_of
 from landscape_nb.lean import Twin
+from landscape_nb.margins import unpack
 from landscape_nb.models import make_model
 from landscape_nb.paths import Path as Way
 from landscape_nb.store import describe_machine, stream

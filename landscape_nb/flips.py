@@ -17,8 +17,9 @@ from torch.func import functional_call
 from torch.nn import functional as F
 from fastcore.basics import patch
 from .binary import MEAN, VARIANCE, Cube, settled_thresholds, sign_names
-from .evaluate import Evaluator, log_loss, margins
+from .evaluate import Evaluator
 from .group import State
+from .margins import log_loss, margins
 from .optimizers import rate
 
 warnings.filterwarnings('ignore', message='Sparse CSR tensor support')   # the products used here are checked against dense ones below

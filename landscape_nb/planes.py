@@ -9,9 +9,10 @@ __all__ = ['centre', 'Plane', 'plane']
 from collections.abc import Sequence
 import torch
 from torch import Tensor
-from .evaluate import STATISTICS, Evaluator, blend
+from .evaluate import STATISTICS, Evaluator
 from .frames import average, double    # it gives the torus its mean, too
 from .group import State
+from .moments import blend
 from .torus import Torus
 
 # %% ../nbs/09a_planes.ipynb #centre

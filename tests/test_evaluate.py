@@ -3,9 +3,10 @@ from functools import cache
 import pytest, torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
-from landscape_nb.evaluate import CHUNK, STATISTICS, Corrected, Evaluator, Job, margins, pack, slack, unpack, verdict
+from landscape_nb.evaluate import CHUNK, STATISTICS, Corrected, Evaluator, Job
 from landscape_nb.group import generic_state, state_of
 from landscape_nb.lean import Products, find_twin
+from landscape_nb.margins import margins, pack, slack, unpack, verdict
 from landscape_nb.models import make_model
 from landscape_nb.paths import Path
 from landscape_nb.store import stream
