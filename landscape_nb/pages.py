@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 from .intervals import Interval
 from .figures import VERDICT_COLOURS
-from .report import GROUPS, read_table, write_atomic
+from .report import GROUPS, markdown_table, read_table, write_atomic
 
 # %% ../nbs/12c_pages.ipynb #claim-cell
 SIGNS = {'holds': '✓', 'does not hold': '✗', 'undecided': '?'}
@@ -77,8 +77,6 @@ def gallery_markdown(
     "Claims by runs, as a Markdown table."
     runs = [read_table(Path(f)/'claims.csv').set_index('id', drop=False) for f in folders]
     names = [json.loads((Path(f)/'environment.json').read_text())['parameters']['arch'] for f in folders]
-    lines = ['| claim | ' + ' | '.join(f'`{n}`' for n in names) + ' |', '|---'*(len(names)+1) + '|']
-    for i in ids:
-        rows = [next(r.loc[[i]].itertuples()) if i in r.index else None for r in runs]
-        if any(rows): lines.append(f'| {next(r for r in rows if r).statement} | ' + ' | '.join(claim_cell(r) if r else '–' for r in rows) + ' |')
-    return '\n'.join(lines)
+    rows = ([next(r.loc[[i]].itertuples()) if i in r.index else None for r in runs] for i in ids)
+    return markdown_table(['claim', *(f'`{n}`' for n in names)],
+        ((next(filter(None, row)).statement, *(claim_cell(r) if r else '–' for r in row)) for row in rows if any(row)))

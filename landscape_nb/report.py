@@ -6,14 +6,15 @@
 __all__ = ['MAIN', 'CONTROLS', 'GROUPS', 'NETWORKS', 'Claim', 'contrast', 'reference_sigma', 'Measure', 'measures',
            'ordering_claims', 'removal_claims', 'null_claims', 'bend_claims', 'rank_correlation', 'correlation_claims',
            'loss_barriers', 'loss_claims', 'further_claims', 'theory_claims', 'all_claims', 'why_undecided', 'judge',
-           'confound', 'judged', 'claims_table', 'claims_markdown', 'networks_markdown', 'solvers_markdown',
-           'speeds_markdown', 'studies_markdown', 'write_atomic', 'csv_bytes', 'read_table', 'figure_bytes',
-           'save_report']
+           'confound', 'judged', 'claims_table', 'markdown_table', 'claims_markdown', 'networks_markdown',
+           'solvers_markdown', 'speeds_markdown', 'studies_markdown', 'write_atomic', 'csv_bytes', 'read_table',
+           'figure_bytes', 'save_report']
 
 # %% ../nbs/12_report.ipynb #imports
 import io, json, math, os
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Callable, NamedTuple
+from typing import NamedTuple
 import numpy as np, pandas as pd
 from .intervals import PAIR, Interval, accepted_only, among, check_frames, jackknife, mean_of, pick, seeds_of, verdict
 
@@ -305,16 +306,18 @@ def claims_table(
     return judged(frames, lambda kept: all_claims(kept, reference_sigma(kept['flatness'], sigma), matching, bend_limit))
 
 # %% ../nbs/12_report.ipynb #claims_markdown
+def markdown_table(head:Sequence, rows:Iterable[Sequence])->str:
+    "A table in Markdown; bars in a cell are escaped."
+    line = lambda cells: '| ' + ' | '.join(str(c).replace('|', r'\|') for c in cells) + ' |'
+    return '\n'.join([line(head), '|---'*len(head) + '|', *map(line, rows)])
+
 def claims_markdown(
     claims:pd.DataFrame   # from `claims_table`
     )->str:
     "The claims as a Markdown table: statement, what is claimed, estimate [95% interval], n, verdict."
-    lines = ['| claim | statistic | claimed | estimate [95%] | n | verdict |', '|---|---|---|---|---|---|']
-    for r in claims.itertuples():
-        word = r.verdict + (f', confounded with {r.confounded_with}' if r.confounded_with else '') + (f' ({r.note})' if r.note else '')
-        size = Interval(r.estimate, r.lo, r.hi, r.n)
-        lines.append(f'| {r.statement} | {r.statistic} | {r.direction} {r.threshold:g} | {size} | {r.n} | {word} |')
-    return '\n'.join(lines)
+    word = lambda r: r.verdict + (f', confounded with {r.confounded_with}' if r.confounded_with else '') + (f' ({r.note})' if r.note else '')
+    return markdown_table(['claim', 'statistic', 'claimed', 'estimate [95%]', 'n', 'verdict'],
+        ((r.statement, r.statistic, f'{r.direction} {r.threshold:g}', Interval(r.estimate, r.lo, r.hi, r.n), r.n, word(r)) for r in claims.itertuples()))
 
 # %% ../nbs/12_report.ipynb #benches
 def _bench(folder:Path, name:str)->dict|None:
@@ -323,19 +326,19 @@ def _bench(folder:Path, name:str)->dict|None:
 
 def networks_markdown(folder:Path)->str: # with the files of bench/symmetries.py and bench/peers.py
     "What `find_symmetries` and other tools find in lists of networks, as a Markdown table; lists without a file are left out."
-    lines = ['| list | tool | networks | right | refused | wrong | crash or none | covered, of all |', '|---|---|---|---|---|---|---|---|']
     def row(where, tool, rows):
         count = lambda *v: sum(r['verdict'].startswith(v) for r in rows)
         right = [r for r in rows if r['verdict'].startswith(('verified', 'right'))]
         good, refused, wrong = len(right), count('refused'), count('WRONG', 'wrong')
         covered = sum(r.get('coverage') or 0. for r in right)/len(rows)
-        lines.append(f'| {where} | {tool} | {len(rows)} | {good} | {refused} | {wrong} | {len(rows)-good-refused-wrong} | {covered:.1%} |')
+        return where, tool, len(rows), good, refused, wrong, len(rows)-good-refused-wrong, f'{covered:.1%}'
+    lines = []
     for name, where in (('symmetries-torchvision', 'torchvision, every classifier'), ('symmetries-timm', 'timm, 30 assorted')):
-        if found := _bench(folder, name): row(where, '`find_symmetries`', found['rows'])
+        if listed := _bench(folder, name): lines.append(row(where, '`find_symmetries`', listed['rows']))
     if found := _bench(folder, 'peers'):
         tools = list(dict.fromkeys(r['name'].rpartition('/')[2] for r in found['rows']))
-        for t in tools: row('16 of torchvision and the small nets of the tests', '`find_symmetries`' if t == 'ours' else f'`{t}`', [r for r in found['rows'] if r['name'].endswith(f'/{t}')])
-    return '\n'.join(lines)
+        lines += [row('16 of torchvision and the small nets of the tests', '`find_symmetries`' if t == 'ours' else f'`{t}`', [r for r in found['rows'] if r['name'].endswith(f'/{t}')]) for t in tools]
+    return markdown_table(['list', 'tool', 'networks', 'right', 'refused', 'wrong', 'crash or none', 'covered, of all'], lines)
 
 def solvers_markdown(folder:Path)->str: # with the file of bench/alignment.py
     "Objective and seconds of every solver on pairs of networks, as a Markdown table; empty without the file."
@@ -346,11 +349,9 @@ def solvers_markdown(folder:Path)->str: # with the file of bench/alignment.py
         if r is None: return ''
         if r['verdict'] != 'right': return r['verdict'] + (f', {r["seconds"]:.2g} s' if 'seconds' in r else '')
         return f'{r["objective"]:,.0f}, {r["seconds"]:.2g} s'
-    lines = ['| pair | as found | ' + ' | '.join(f'`{m}`' for m in methods) + ' |', '|---'*(len(methods)+2) + '|']
-    for net in dict.fromkeys(n for n, _ in rows):
-        before = next((r['before'] for (n, _), r in rows.items() if n == net and 'before' in r), math.nan)
-        lines.append(f'| {net} | {before:,.0f} | ' + ' | '.join(cell(rows.get((net, m))) for m in methods) + ' |')
-    return '\n'.join(lines)
+    before = lambda net: next((r['before'] for (n, _), r in rows.items() if n == net and 'before' in r), math.nan)
+    return markdown_table(['pair', 'as found', *(f'`{m}`' for m in methods)],
+        ((net, f'{before(net):,.0f}', *(cell(rows.get((net, m))) for m in methods)) for net in dict.fromkeys(n for n, _ in rows)))
 
 def speeds_markdown(folder:Path)->str: # with the files of bench/evaluation.py and bench/binary.py
     "Seconds of a plain loop and of this package for the same results, in one run each, as a Markdown table; of other machines, in files evaluation-….json, the ratio."
@@ -359,20 +360,16 @@ def speeds_markdown(folder:Path)->str: # with the files of bench/evaluation.py a
     rows |= {f'{r["arch"]}, {r["order"]} flips': (r['full'], r['flips']) for r in (_bench(folder, 'binary') or dict(rows=[]))['rows'] if r['what'] == 'flips'}
     others = {f'on {o["machine"]["cpu"]}, {o["machine"]["simd"]}': timed(o) for o in (_bench(folder, p.stem) for p in sorted(Path(folder).glob('evaluation-*.json')))}
     ratio = lambda loop, ours: f'{loop/ours:.2f}'
-    line = lambda *cells: f'| {" | ".join(cells)} |'
-    lines = [line('what', 'a plain loop', 'here', 'ratio', *others), '|---'*(len(others)+4) + '|']
-    for name, (loop, ours) in rows.items(): lines.append(line(name, f'{loop:.2g} s', f'{ours:.2g} s', ratio(loop, ours), *(ratio(*o[name]) if name in o else '' for o in others.values())))
-    return '\n'.join(lines)
+    return markdown_table(['what', 'a plain loop', 'here', 'ratio', *others],
+        ((name, f'{loop:.2g} s', f'{ours:.2g} s', ratio(loop, ours), *(ratio(*o[name]) if name in o else '' for o in others.values())) for name, (loop, ours) in rows.items()))
 
 def studies_markdown(folder:Path)->str: # with the file of bench/study.py
     "Seconds that the study of each network takes from nothing, and where, as a Markdown table; empty without the file."
     if not (found := _bench(folder, 'study')): return ''
-    lines = ['| network | images | width | minimizers accepted | seconds | on |', '|---|---|---|---|---|---|']
-    for r in found['rows']:
-        m, n = r['machine'], 'all' if r['n_train'] is None else f'{r["n_train"]:,}'
-        where = m['gpu'] or f'{m["cores"]} cores, {m["cpu"]}, {m["simd"]}'
-        lines.append(f'| `{r["arch"]}` | {n} | {r["width"]:g} | {r["accepted"]} of {r["minima"]} | {r["seconds"]:,.0f} | {where} |')
-    return '\n'.join(lines)
+    images = lambda r: 'all' if r['n_train'] is None else f'{r["n_train"]:,}'
+    where = lambda m: m['gpu'] or f'{m["cores"]} cores, {m["cpu"]}, {m["simd"]}'
+    return markdown_table(['network', 'images', 'width', 'minimizers accepted', 'seconds', 'on'],
+        ((f'`{r["arch"]}`', images(r), f'{r["width"]:g}', f'{r["accepted"]} of {r["minima"]}', f'{r["seconds"]:,.0f}', where(r['machine'])) for r in found['rows']))
 
 # %% ../nbs/12_report.ipynb #write_atomic
 def write_atomic(
