@@ -1,13 +1,13 @@
 """Is evaluation faster than a loop of forward passes, with the same errors? One JSON.
 
-    python bench/evaluation.py [--rows mlp resnet18 energy energy-conv loss-landscapes refresh layout memory] [--repeat 5] [--threads 2] [--out FILE]
+    python bench/evaluation.py [--rows mlp resnet18 energy energy-conv loss-landscapes refresh layout memory] [--repeat 5] [--threads 2] [--device cpu] [--out FILE]
 
 Both sides take turns in one process, and every repeat times both; the ratio is that of the best times, and the CPU seconds of the process are given
 beside, since they do not depend on what else the machine does. The loop is `functional_call`, argmax and comparison, batch by batch, at the batch size of the
 evaluator and at every point of a path (the error alone: it computes no loss, the evaluator does). Rows of paths are there twice: the second time screened in
 bfloat16, where the error is exact and the loss is not; on a processor without products in bfloat16 both are the same.
 - mlp: 51 points between two perceptrons 784-256-256-10, trained for a few epochs on 10,000 images of Fashion-MNIST, straight and geodesic, batches of 2,500;
-- resnet18: a few points between two networks of width 1 with random weights and statistics, 256 images, batches of 128, statistics as they are;
+- resnet18: a few points between two networks of width 1 with random weights and statistics, 256 images, batches of 128, statistics as they are; on an accelerator (`--device cuda`) 11 points, 10,000 images, batches of 2,500;
 - energy: local energy, 20 draws and 8 σ, mlp; energy-conv: the same on the convolutional network at a quarter of its width, 400 images;
 - loss-landscapes: its `linear_interpolation` with 51 steps and `metrics.Loss` on the perceptrons, in an environment of its own that sees this package;
 - refresh: statistics of batch normalisation recomputed on 2,000 images, resnet18 at a quarter of its width: by torch's `update_bn` in batches of 250, which normalises
@@ -15,7 +15,8 @@ bfloat16, where the error is exact and the loss is not; on a processor without p
   from one pass over all images at once in float64;
 - layout: one network on 64 images (300 where it is small), by its twin (ours) and by the same twin with its channels first and convolutions as they are (loop);
 - memory: peak of the resident memory above the level before, densenet121 at batches of 250: a path of 5 points, and one forward pass.
-'differing' counts samples that the two sides judge differently, over all points.
+'differing' counts samples that the two sides judge differently, over all points. 'share_of_peak' of a path: the floating-point operations of the loop per second that either side takes, over those of one large product of matrices in that number format,
+measured in the same run; ours is more than it multiplies where the first layer is computed once.
 """
 import argparse, json, os, subprocess, sys, time
 from itertools import chain
@@ -23,6 +24,7 @@ from pathlib import Path
 import torch
 from torch import nn
 from torch.func import functional_call
+from torch.utils.flop_counter import FlopCounterMode
 from landscape_nb.data import load_data
 from landscape_nb.evaluate import PRECISIONS, Evaluator
 from landscape_nb.flatness import draw, local_energy, shaken
@@ -43,13 +45,32 @@ def wrong_of(model, state, x, y, batch):
     "bool [n] by the network itself."
     with torch.no_grad(): return torch.cat([functional_call(model, state, (a,)).argmax(1) != b for a, b in zip(x.split(batch), y.split(batch))])
 
-def race(sides, repeat):
+def wait(device):
+    "Until the device has done what it was given."
+    if torch.device(device).type == 'cuda': torch.cuda.synchronize()
+
+def peak(dtype, device):
+    "Floating-point operations per second of a large product of matrices."
+    n, best = 2048 if device == 'cpu' else 8192, 1e9
+    a, b = torch.randn(2, n, n, device=device).to(dtype)
+    for _ in range(10):
+        wait(device)
+        start = time.perf_counter(); a @ b; wait(device)
+        best = min(best, time.perf_counter()-start)
+    return 2*n**3/best
+
+def operations(net, state, x):
+    "Floating-point operations of a forward pass."
+    with FlopCounterMode(display=False) as counted, torch.no_grad(): functional_call(net, state, (x,))
+    return counted.get_total_flops()
+
+def race(sides, repeat, device='cpu'):
     "Results, and best wall and CPU seconds of every side; sides take turns, the first turn is not timed."
     results, wall, cpu = {k: f() for k, f in sides.items()}, {}, {}
     for _ in range(repeat):
         for k, f in sides.items():
             w, c = time.perf_counter(), time.process_time()
-            f()
+            f(); wait(device)
             wall[k], cpu[k] = min(wall.get(k, 1e9), time.perf_counter()-w), min(cpu.get(k, 1e9), time.process_time()-c)
     return results, dict(seconds=wall, cpu_seconds=cpu, ratio=wall['loop']/wall['ours'], cpu_ratio=cpu['loop']/cpu['ours'], repeat=repeat)
 
@@ -64,18 +85,21 @@ def perceptrons(epochs=4):
         return state_of(net)
     return make_model('mlp', seed=0).eval(), train(0), train(1), *data.train
 
-def convolutional(width, n):
+def convolutional(width, n, device='cpu'):
     net = make_model('resnet18', width=width, seed=0).eval()
     a, b = ({k: v.float() if v.is_floating_point() else v for k, v in generic_state(state_of(net), dict(net.named_parameters()), stream('bench', i)).items()} for i in (0, 1))
-    return net, a, b, torch.randn(n, 1, 28, 28, generator=stream('bench', 'images')), torch.randint(10, (n,), generator=stream('bench', 'labels'))
+    a, b = ({k: v.to(device) for k, v in s.items()} for s in (a, b))
+    return net, a, b, torch.randn(n, 1, 28, 28, generator=stream('bench', 'images')).to(device), torch.randint(10, (n,), generator=stream('bench', 'labels')).to(device)
 
 def path_row(name, net, path, x, y, batch, points, repeat, precision='exact'):
     ev, ts = Evaluator(net, (x, y), batch, precision=precision), torch.linspace(0, 1, points, dtype=torch.float64).tolist()
-    found, row = race(dict(loop=lambda: torch.stack([wrong_of(net, path(t), x, y, batch) for t in ts]), ours=lambda: ev.along(path, ts, 'none')), repeat)
-    bits = unpack(ev.bits_along(path, ts, 'none'), len(y))
+    found, row = race(dict(loop=lambda: torch.stack([wrong_of(net, path(t), x, y, batch) for t in ts]), ours=lambda: ev.along(path, ts, 'none')), repeat, x.device)
+    bits, found['loop'] = unpack(ev.bits_along(path, ts, 'none'), len(y)), found['loop'].cpu()
+    peaks, flops = {k: peak(k, x.device.type) for k in (torch.float32, torch.bfloat16 if ev.screens else torch.float32)}, points*len(y)/len(ev.head)*operations(net, path(0), ev.head)
+    share = {side: flops/s/peaks[k] for k, (side, s) in zip((torch.float32, [*peaks][-1]), row['seconds'].items())}
     assert torch.equal(bits.double().mean(1), found['ours'].error)
     return dict(name=name + (', screened' if precision == 'screened' else ''), points=points, images=len(y), batch=batch, differing=int((bits != found['loop']).sum()), changes=ev.found[0].changes, chunk=ev.found[1],
-                errors=[found['ours'].error.min().item(), found['ours'].error.max().item()], **row)
+                share_of_peak=share, peak={str(k): v for k, v in peaks.items()}, errors=[found['ours'].error.min().item(), found['ours'].error.max().item()], **row)
 
 def mlp(o):
     net, a, b, x, y = perceptrons()
@@ -85,8 +109,9 @@ def mlp(o):
         yield path_row('mlp, geodesic', net, Way((T.project(a), T.project(b)), T), x, y, 2500, 51, o.repeat, precision)
 
 def resnet18(o):
-    net, a, b, x, y = convolutional(1., 256)
-    for precision in PRECISIONS: yield path_row('resnet18', net, Way((a, b)), x, y, 128, 3, min(3, o.repeat), precision)
+    images, batch, points = (256, 128, 3) if o.device == 'cpu' else (10_000, 2500, 11)
+    net, a, b, x, y = convolutional(1., images, o.device)
+    for precision in PRECISIONS: yield path_row('resnet18' + f', {o.device}'*(o.device != 'cpu'), net, Way((a, b)), x, y, batch, points, min(3, o.repeat), precision)
 
 def energy_row(name, net, a, x, y, batch, repeat):
     T, ev = Torus(find_symmetries(net, x[:2])), Evaluator(net, (x, y), batch)
@@ -167,6 +192,7 @@ if __name__ == '__main__':
     parser.add_argument('--rows', nargs='*', choices=list(ROWS), default=list(ROWS))
     parser.add_argument('--repeat', type=int, default=5)
     parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument('--device', default='cpu', help='of the row resnet18')
     parser.add_argument('--out', default=str(Path(__file__).parent/'results'/'evaluation.json'))
     parser.add_argument('--theirs', action='store_true', help=argparse.SUPPRESS)
     o = parser.parse_args()
