@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
+from torch.optim.adam import adam
 from fastcore.basics import patch
 from tqdm import tqdm
 from .engine import batch_logits
@@ -135,19 +136,18 @@ class Tally:
 class Descent:
     "Adam for one point, on the torus where there is one."
     def __init__(self, point:State, names:Sequence[str], torus:Torus|None=None):
-        self.point, self.torus, self.steps = point, torus, 0
+        self.point, self.torus, self.steps = {k: v.clone() if k in names else v for k, v in point.items()}, torus, 0
         self.mean, self.square = ({k: torch.zeros_like(point[k]) for k in names} for _ in range(2))
 
     @torch.no_grad()
     def step(self, grad:State, lr:float, betas:tuple=(.9, .99), eps:float=1e-8):
         "Move the point down `grad`."
+        moved = {k: torch.zeros_like(g) for k, g in grad.items()} if self.torus else self.point      # from zero: a step, for the torus to walk
+        of = lambda s: [s[k] for k in grad]
+        taken = torch.full((len(grad),), float(self.steps), device=next(iter(grad.values())).device).unbind()
+        adam(of(moved), [*grad.values()], of(self.mean), of(self.square), [], [*taken], fused=True, amsgrad=False, beta1=betas[0], beta2=betas[1], lr=lr, weight_decay=0., eps=eps, maximize=False)
         self.steps += 1
-        one, two = (1-beta**self.steps for beta in betas)
-        move = {}
-        for k, g in grad.items():
-            mean, square = self.mean[k].lerp_(g, 1-betas[0]), self.square[k].mul_(betas[1]).addcmul_(g, g, value=1-betas[1])
-            move[k] = (mean/square.sqrt().div_(two**.5).add_(eps)).mul_(-lr/one)
-        self.point = self.torus.exp(self.point, self.torus.tangent(self.point, move)) if self.torus else {k: v+move[k] if k in move else v for k, v in self.point.items()}
+        if self.torus: self.point = self.torus.exp(self.point, self.torus.tangent(self.point, moved))
 
 def rate(step:int, steps:int, warm:float=.05)->float:
     "Share of the full rate at `step` (from 0): a linear rise over the first `warm` of the steps, then a cosine to 0."
@@ -178,7 +178,7 @@ class Bends:
         near = [j for j in (int(t*path.legs)-1, int(t*path.legs)) if 0 <= j < len(free)]
         at = idx.to(self.ev.device)
         with rounded_products(self.ev.device.type == 'cuda'):
-            losses = nn.functional.cross_entropy(self.logits(path(t), self.ev.x[at])*self.logit_scale, self.ev.y[at], reduction='none')
+            losses = nn.functional.cross_entropy(self.logits(path(t), self.ev.x.index_select(0, at))*self.logit_scale, self.ev.y[at], reduction='none')
             grads = iter(torch.autograd.grad(losses.mean(), [v for j in near for v in free[j].values()]))
         for j in near: self.inner[j].step({k: next(grads) for k in free[j]}, lr)
         self.images.add(idx, losses.detach().cpu())
