@@ -6,6 +6,7 @@ For each architecture at 28x28: the symmetry group and its check; a random eleme
 permutation on the device; the error of 10,000 images on the device against the CPU, image by image, and the throughput of both.
 """
 import argparse, json, time
+from functools import cache
 from pathlib import Path
 import torch
 from torch.func import functional_call
@@ -17,15 +18,26 @@ from landscape_nb.store import describe_machine, stream
 from landscape_nb.symmetries import find_symmetries
 from landscape_nb.torus import Torus
 
+def wait(device):
+    "Until the device has done what it was given."
+    if torch.device(device).type == 'cuda': torch.cuda.synchronize()
+
 def timed(f, device, repeat=3):
     "Result and best seconds of `f` after one warm-up."
     result, best = f(), float('inf')
     for _ in range(repeat):
-        if device != 'cpu': torch.cuda.synchronize()
+        wait(device)
         start = time.perf_counter(); f()
-        if device != 'cpu': torch.cuda.synchronize()
+        wait(device)
         best = min(best, time.perf_counter()-start)
     return result, best
+
+@cache
+def peak(dtype, device):
+    "Floating-point operations per second of a large product of matrices."
+    n = 2048 if torch.device(device).type == 'cpu' else 8192
+    a, b = torch.randn(2, n, n, device=device).to(dtype)
+    return 2*n**3/timed(lambda: a @ b, device, 10)[1]
 
 def measure(arch, width, device, n):
     model = make_model(arch, width=width, seed=0)

@@ -36,6 +36,7 @@ from landscape_nb.paths import Path as Way
 from landscape_nb.store import describe_machine, stream
 from landscape_nb.symmetries import find_symmetries
 from landscape_nb.torus import Torus
+from device import peak, wait
 from oracle import own_python, peak_of, version_in
 
 LOSS_LANDSCAPES = 'loss-landscapes==3.0.6'
@@ -44,20 +45,6 @@ SIGMAS = [.05*1.3**i for i in range(8)]
 def wrong_of(model, state, x, y, batch):
     "bool [n] by the network itself."
     with torch.no_grad(): return torch.cat([functional_call(model, state, (a,)).argmax(1) != b for a, b in zip(x.split(batch), y.split(batch))])
-
-def wait(device):
-    "Until the device has done what it was given."
-    if torch.device(device).type == 'cuda': torch.cuda.synchronize()
-
-def peak(dtype, device):
-    "Floating-point operations per second of a large product of matrices."
-    n, best = 2048 if device == 'cpu' else 8192, 1e9
-    a, b = torch.randn(2, n, n, device=device).to(dtype)
-    for _ in range(10):
-        wait(device)
-        start = time.perf_counter(); a @ b; wait(device)
-        best = min(best, time.perf_counter()-start)
-    return 2*n**3/best
 
 def operations(net, state, x):
     "Floating-point operations of a forward pass."
@@ -94,12 +81,12 @@ def convolutional(width, n, device='cpu'):
 def path_row(name, net, path, x, y, batch, points, repeat, precision='exact'):
     ev, ts = Evaluator(net, (x, y), batch, precision=precision), torch.linspace(0, 1, points, dtype=torch.float64).tolist()
     found, row = race(dict(loop=lambda: torch.stack([wrong_of(net, path(t), x, y, batch) for t in ts]), ours=lambda: ev.along(path, ts, 'none')), repeat, x.device)
-    bits, found['loop'] = unpack(ev.bits_along(path, ts, 'none'), len(y)), found['loop'].cpu()
-    peaks, flops = {k: peak(k, x.device.type) for k in (torch.float32, torch.bfloat16 if ev.screens else torch.float32)}, points*len(y)/len(ev.head)*operations(net, path(0), ev.head)
-    share = {side: flops/s/peaks[k] for k, (side, s) in zip((torch.float32, [*peaks][-1]), row['seconds'].items())}
+    bits = unpack(ev.bits_along(path, ts, 'none'), len(y))
+    flops = points*len(y)/len(ev.head)*operations(net, path(0), ev.head)
+    formats = dict(loop=torch.float32, ours=torch.bfloat16 if ev.screens else torch.float32)
     assert torch.equal(bits.double().mean(1), found['ours'].error)
-    return dict(name=name + (', screened' if precision == 'screened' else ''), points=points, images=len(y), batch=batch, differing=int((bits != found['loop']).sum()), changes=ev.found[0].changes, chunk=ev.found[1],
-                share_of_peak=share, peak={str(k): v for k, v in peaks.items()}, errors=[found['ours'].error.min().item(), found['ours'].error.max().item()], **row)
+    return dict(name=name + (', screened' if precision == 'screened' else ''), points=points, images=len(y), batch=batch, differing=int((bits != found['loop'].cpu()).sum()), changes=ev.found[0].changes, chunk=ev.found[1],
+                share_of_peak={side: flops/row['seconds'][side]/peak(k, x.device) for side, k in formats.items()}, peak={str(k): peak(k, x.device) for k in formats.values()}, errors=[found['ours'].error.min().item(), found['ours'].error.max().item()], **row)
 
 def mlp(o):
     net, a, b, x, y = perceptrons()

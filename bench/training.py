@@ -21,12 +21,10 @@ from landscape_nb.models import make_model
 from landscape_nb.optimizers import Recipe, Training, minimize, minimize_many, phases
 from landscape_nb.similarity import rounded_products
 from landscape_nb.store import Store, _in_worker, _task, describe_machine, stream, sweep
+from device import peak, wait
 
 B, WIDTH = 128, .25
 recipe = lambda n: Recipe('resnet18', 'fashion_mnist', 'sgd', 0, n, WIDTH, epochs=10**5, batch=B, lr=.01)
-
-def wait(device):
-    if device.startswith('cuda'): torch.cuda.synchronize()
 
 def plain(data, device, last=False, compiled=False):
     "A function that trains one step after another, as a first tutorial would"
@@ -146,18 +144,13 @@ def memory(o):
     return dict(width_and_batch=nets, processes=cores, seconds=best, all=seconds, ratio={arch: t['given_back']/t['kept'] for arch, t in best.items()})
 
 def gpu(o):
-    a = torch.randn(8192, 8192, device=o.device, dtype=torch.bfloat16)
-    for _ in range(3): a @ a
-    wait(o.device); t0 = time.perf_counter()
-    for _ in range(10): a @ a
-    wait(o.device); flops = 10*2*8192**3/(time.perf_counter() - t0)
     data = load_data('fashion_mnist', 10_000, device=o.device)
     seeds = [Recipe('mlp', 'fashion_mnist', 'sgd', s, 10_000, epochs=5) for s in range(16)]
     times = []
     for batched in (False, True):
         minimize_many(seeds[:2], Store(tempfile.mkdtemp()), o.device, data, 1, batched)
         t0 = time.perf_counter(); minimize_many(seeds, Store(tempfile.mkdtemp()), o.device, data, 1, batched); wait(o.device); times.append(time.perf_counter() - t0)
-    return dict(bf16_matmul_flops=flops, seeds=len(seeds), loop=times[0], batched=times[1], ratio=times[0]/times[1])
+    return dict(bf16_matmul_flops=peak(torch.bfloat16, o.device), seeds=len(seeds), loop=times[0], batched=times[1], ratio=times[0]/times[1])
 
 if __name__ == '__main__':
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
