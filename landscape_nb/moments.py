@@ -38,10 +38,10 @@ def _ratio(target:Tensor, var:Tensor, scale:Tensor)->Tensor:
     lively = var > 1e-12*(scale+target)
     return torch.where(lively, (target/torch.where(lively, var, 1.)).sqrt(), 1.)
 
-def fold(state:State, name:str, m:nn.Module, found:Moments, target:Moments|None)->tuple[Tensor, Tensor]: # r and what is added, [channels]
+def fold(state:State, name:str, m:nn.Module, found:Moments, target:Moments|None)->tuple[Tensor, Tensor]|None: # r and what is added to an output, [channels]; a normalisation adds nothing
     "Write the statistics of one site into `state`, in place: those found before a normalisation, those wanted behind any site."
-    w, b = (state.get(f'{name}.{k}') for k in ('weight', 'bias'))
     if type(m).forward in PLAIN:
+        w, b = state[f'{name}.weight'], state[f'{name}.bias']
         r = _ratio(target.var, found.var, found.mean.square())
         add = target.mean - r*found.mean
         w.mul_(r.to(w).view(-1, *[1]*(w.dim()-1)))
@@ -49,9 +49,9 @@ def fold(state:State, name:str, m:nn.Module, found:Moments, target:Moments|None)
         return r, add
     state[f'{name}.running_mean'].copy_(found.mean)
     state[f'{name}.running_var'].copy_(found.var)
-    if target is not None and w is not None:
-        w.mul_(_ratio(target.var, w.double().square()*found.var/(found.var+m.eps), 0*found.var).to(w))
-        b.copy_(target.mean)
+    if target is not None and (w := state.get(f'{name}.weight')) is not None:
+        w.mul_(_ratio(target.var, w.double().square()*found.var/(found.var+float(m.eps)), 0*found.var).to(w))
+        state[f'{name}.bias'].copy_(target.mean)
 
 # %% ../nbs/05d_moments.ipynb #blend
 def blend(all:Sequence[dict[str, Moments]], weights:Sequence[float])->dict[str, Moments]:
