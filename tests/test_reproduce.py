@@ -68,7 +68,7 @@ def stop(p, how):
 
 def test_stopped_and_continued_equals_unbroken(whole, tmp_path):
     rng, finished = random.Random(0), {}
-    for how, share in ('kill', .1), ('interrupt', .4):
+    for how, share in ('interrupt', .1), ('kill', .4):          # .1 falls amid the training: between two cells, and in the hooks that display figures, IPython drops an interrupt
         p = subprocess.Popen(**command(tmp_path, **PASSED), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
         end = time.monotonic() + 600
         while stored(tmp_path) < share*stored(whole) and p.poll() is None and time.monotonic() < end: time.sleep(.02)
