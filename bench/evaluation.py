@@ -125,17 +125,20 @@ def theirs(o):
     import loss_landscapes
     from loss_landscapes.metrics import Loss
     net, a, b, x, y = perceptrons()
-    ev, path = Evaluator(net, (x, y), 2500), Way((a, b))
+    path, ts = Way((a, b)), [(i+1)/51 for i in range(51)]
     start, end, metric = lift(net, a), lift(net, b), Loss(nn.functional.cross_entropy, x, y)
-    found, row = race(dict(loop=lambda: loss_landscapes.linear_interpolation(start, end, metric, steps=51, deepcopy_model=True),
-                           ours=lambda: ev.along(path, [(i+1)/51 for i in range(51)], 'none').loss.numpy()), o.repeat)
-    return dict(name='loss-landscapes, mlp', points=51, images=len(y), largest_difference_of_loss=float(abs(found['loop']-found['ours']).max()), **row)
+    wrong = torch.stack([wrong_of(net, path(t), x, y, 2500) for t in ts])
+    for precision in PRECISIONS:
+        ev = Evaluator(net, (x, y), 2500, precision=precision)
+        found, row = race(dict(loop=lambda: loss_landscapes.linear_interpolation(start, end, metric, steps=51, deepcopy_model=True), ours=lambda: ev.along(path, ts, 'none').loss.numpy()), o.repeat)
+        yield dict(name='loss-landscapes, mlp' + ', screened'*(precision == 'screened'), points=51, images=len(y), differing=int((unpack(ev.bits_along(path, ts, 'none'), len(y)) != wrong).sum()),
+                   largest_difference_of_loss=float(abs(found['loop']-found['ours']).max()), largest_loss=float(found['loop'].max()), **row)
 
 def loss_landscapes(o):
     python = own_python('loss-landscapes', LOSS_LANDSCAPES)
     r = subprocess.run([python, __file__, '--theirs', '--repeat', str(o.repeat), '--threads', str(o.threads)], capture_output=True, text=True)
     if r.returncode: raise SystemExit(r.stderr)
-    yield dict(json.loads(r.stdout.strip().splitlines()[-1]), versions=version_in(python, 'loss-landscapes'))
+    for row in r.stdout.strip().splitlines()[-len(PRECISIONS):]: yield dict(json.loads(row), versions=version_in(python, 'loss-landscapes'))
 
 def refresh(o):
     net, a, _, x, y = convolutional(.25, 2000)
@@ -184,7 +187,9 @@ if __name__ == '__main__':
     parser.add_argument('--theirs', action='store_true', help=argparse.SUPPRESS)
     o = parser.parse_args()
     torch.set_num_threads(o.threads)
-    if o.theirs: print(json.dumps(theirs(o))); sys.exit()
+    if o.theirs:
+        for row in theirs(o): print(json.dumps(row))
+        sys.exit()
     out = Path(o.out)
     for name in o.rows:
         for row in ROWS[name](o):
