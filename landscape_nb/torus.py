@@ -264,6 +264,28 @@ def spread(self:Torus,
         total = total.to(y.device).expand(*y.shape[:-1], -1).index_add(-1, ids.to(y.device), y)
     return total
 
+class _Chords(torch.autograd.Function):
+    "Squares of the lengths of u-v and u+v; their gradients by formula, in the dtype of the states: autograd would hold and walk through ten float64 tensors for each."
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(torus:Torus, *xs:Tensor)->Tensor: # of p, then of q, in the order of `place` -> float64 [2, ..., n]
+        p, q = (dict(zip(torus.place, o)) for o in (xs[:len(xs)//2], xs[len(xs)//2:]))
+        return torus.spread(lambda u, v: torch.stack([u-v, u+v]).pow_(2), torus.place, p, q)[..., :-1]
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.torus, *xs = inputs
+        ctx.save_for_backward(*xs)
+
+    @staticmethod
+    def backward(ctx, grad):
+        n, xs = len(ctx.torus.place), ctx.saved_tensors
+        near, far = (_flat(2*g) for g in grad)
+        def of(us, vs): return ctx.torus.mix(*(dict(zip(ctx.torus.place, o)) for o in ([u-v for u, v in zip(us, vs)], [u+v for u, v in zip(us, vs)])), near, far).values()
+        sides = ((xs[:n], xs[n:], ctx.needs_input_grad[1:n+1]), (xs[n:], xs[:n], ctx.needs_input_grad[n+1:]))
+        return None, *(g for us, vs, wanted in sides for g in ([o.sum_to_size(u.shape) for u, o in zip(us, of(us, vs))] if any(wanted) else [None]*n))
+
 @patch
 def angles(self:Torus,
     p:State, q:State     # canonical
@@ -271,7 +293,7 @@ def angles(self:Torus,
     "The angle between `p` and `q` on every sphere."
     for s in (p, q): self.sym.validate(s, self.place)
     if not self.place: return torch.zeros(0, dtype=torch.float64)
-    near, far = self.spread(lambda u, v: torch.stack([(u-v).square(), (u+v).square()]), self.place, p, q)[..., :-1]
+    near, far = _Chords.apply(self, *(s[k] for s in (p, q) for k in self.place))
     return 2*torch.atan2(_root(near), _root(far))
 
 @patch

@@ -266,6 +266,32 @@ def test_gradients_are_true():
     assert torch.autograd.gradcheck(lambda w: T.geodesic(p, q | {'0.bias': w}, .3)['0.weight'], w)
     assert torch.autograd.gradcheck(lambda w: T.project(q | {'0.bias': w})['2.weight'], w)
 
+@pytest.mark.parametrize('name', ['mlp', 'grouped', 'encoder_layer', 'models.resnet18'])
+def test_gradients_of_angles_equal_those_of_their_definition(name):
+    "First and second derivatives, of many states against one too, by formula and by autograd through every element."
+    c = case(name)
+    T = Torus(c.sym)
+    def plain(p, q):
+        near, far = T.spread(lambda u, v: torch.stack([(u-v).square(), (u+v).square()]), T.place, p, q)[..., :-1].sqrt()
+        return 2*torch.atan2(near, far)
+    draw = lambda: T.project(c.draw())
+    P, q, r = stacked(draw(), draw()), draw(), {k: torch.randn(v, generator=c.gen, dtype=torch.float64) for k, v in c.sym.shapes.items()}
+    def derivatives(angles):
+        u, v = ({k: s[k].clone().requires_grad_() for k in T.place} for s in (P, q))
+        leaves = [*u.values(), *v.values()]
+        first = torch.autograd.grad((angles(u, v)**3).sum(), leaves, create_graph=True)
+        return first, torch.autograd.grad(sum((g*r[k]).sum() for k, g in zip([*u, *v], first)), leaves)
+    for ours, theirs in zip(derivatives(T.angles), derivatives(plain)):
+        assert all(torch.allclose(g, h, rtol=1e-9, atol=1e-11*h.abs().max().item()) for g, h in zip(ours, theirs))
+
+def test_angles_under_transforms_of_functions():
+    c = case('mlp')
+    T = Torus(c.sym)
+    P, q = stacked(*(T.project(c.draw()) for _ in range(3))), T.project(c.draw())
+    grad = torch.func.grad(lambda p: T.angles(p, q).sum())
+    assert torch.allclose(torch.func.vmap(lambda p: T.angles(p, q))(P), T.angles(P, q), rtol=1e-12)
+    assert max(apart(at(torch.func.vmap(grad)(P), i), grad(at(P, i))) for i in range(3)) < 1e-12
+
 # refusals
 
 def test_what_is_wrong_is_refused():
