@@ -125,8 +125,8 @@ def pieces(
     d:int,                                          # an axis, counted from the end
     factors:dict[tuple, tuple[float, Tensor]]={}    # (eps, factor that broadcasts to x) by axis
 )->Iterator[Tensor]: # float64
-    "`x` times its factors, cut into slices of a megabyte along `d`."
-    step = max(1, 2**17*x.shape[d]//max(1, x.numel()))
+    "`x` times its factors, cut into slices of half a megabyte along `d`: what is done with one stays in the cache."
+    step = max(1, 2**16*x.shape[d]//max(1, x.numel()))
     for i in range(0, x.shape[d], step):
         y = x.narrow(d, i, min(step, x.shape[d]-i)).double()
         for eps, m in factors.values():
@@ -249,29 +249,30 @@ def level(self:Torus,
 # %% ../nbs/04_torus.ipynb #angles
 @patch
 def spread(self:Torus,
-    f,             # elementwise, of one tensor from every state
+    f,             # elementwise, of one tensor from every state; or several such, in a tuple
     names,         # of the parameters to sum over
     *states:State  # stacked or not
-)->Tensor: # float64 [..., n+1], the last entry is the flat part
+)->Tensor: # float64 [..., n+1], the last entry is the flat part; of several: one on top of the other
     "Sum f over the elements of each sphere."
     total = torch.zeros(self.n+1, dtype=torch.float64)
     for k in names:
         shape, xs = self.sym.shapes[k], torch.broadcast_tensors(*(s[k] for s in states))
         wire, ids = self.place.get(k, (None, torch.tensor([self.n])))
         if wire is None: xs = [x.reshape(*x.shape[:x.dim()-len(shape)], -1) for x in xs]
-        ys = (f(*y) for y in zip(*(pieces(x, wire.axis-len(shape) if wire else -1) for x in xs)))
-        y = torch.cat([per_position(y, wire, len(shape)) for y in ys], -1) if wire else sum(y.sum(-1, keepdim=True) for y in ys)
+        def summed(y): return torch.stack([*map(summed, y)]) if isinstance(y, tuple) else per_position(y, wire, len(shape)) if wire else y.sum(-1, keepdim=True)
+        ys = [summed(f(*y)) for y in zip(*(pieces(x, wire.axis-len(shape) if wire else -1) for x in xs))]
+        y = torch.cat(ys, -1) if wire else sum(ys)
         total = total.to(y.device).expand(*y.shape[:-1], -1).index_add(-1, ids.to(y.device), y)
     return total
 
 class _Chords(torch.autograd.Function):
-    "Squares of the lengths of u-v and u+v; their gradients by formula, in the dtype of the states: autograd would hold and walk through ten float64 tensors for each."
+    "Squares of the lengths of u-v and u+v. Their gradients by formula, in the dtype of the states: autograd would keep float64 copies of all of them."
     generate_vmap_rule = True
 
     @staticmethod
     def forward(torus:Torus, *xs:Tensor)->Tensor: # of p, then of q, in the order of `place` -> float64 [2, ..., n]
         p, q = (dict(zip(torus.place, o)) for o in (xs[:len(xs)//2], xs[len(xs)//2:]))
-        return torus.spread(lambda u, v: torch.stack([u-v, u+v]).pow_(2), torus.place, p, q)[..., :-1]
+        return torus.spread(lambda u, v: ((u-v).pow_(2), (u+v).pow_(2)), torus.place, p, q)[..., :-1]
 
     @staticmethod
     def setup_context(ctx, inputs, output):
