@@ -1,9 +1,9 @@
-"""How long does the study take from nothing? One row per network, in one JSON.
+"""How long does the study take from nothing? One row per network and processor, in one JSON.
 
     python bench/study.py mlp lenet … [--runs out/study] [--out bench/results/study.json]
 
 `papermill nbs/reproduce.ipynb -r arch …` with nothing else given, into an empty folder, as a user runs it on this machine: the seconds of the whole command and of each section of the page, and how many of the minima
-were accepted. Nothing else may run meanwhile. Rows of networks that are not named stay. `make results ARCH=… OUT=out/study/…` keeps what a run found.
+were accepted. Nothing else may run meanwhile. Rows of other networks, and of other processors, stay. `make results ARCH=… OUT=out/study/…` keeps what a run found.
 """
 import argparse, json, shutil, subprocess, sys, time
 from pathlib import Path
@@ -43,5 +43,6 @@ if __name__ == '__main__':
     for arch in o.arch:
         row = study(arch, o.runs.absolute())
         print(json.dumps(row), flush=True)
-        kept = {r['arch']: r for r in json.loads(o.out.read_text())['rows']} if o.out.exists() else {}
-        o.out.write_text(json.dumps(dict(rows=[*(kept | {arch: row}).values()]), indent=1)+'\n')      # rows of other runs stay
+        of = lambda r: (r['arch'], r['machine']['cpu'])
+        rows = {of(r): r for r in [*(json.loads(o.out.read_text())['rows'] if o.out.exists() else ()), row]}
+        o.out.write_text(json.dumps(dict(rows=[rows[k] for k in sorted(rows)]), indent=1)+'\n')

@@ -353,15 +353,16 @@ def solvers_markdown(folder:Path)->str: # with the file of bench/alignment.py
     return markdown_table(['pair', 'as found', *(f'`{m}`' for m in methods)],
         ((net, f'{before(net):,.0f}', *(cell(rows.get((net, m))) for m in methods)) for net in dict.fromkeys(n for n, _ in rows)))
 
-def speeds_markdown(folder:Path)->str: # with the files of bench/evaluation.py and bench/binary.py
+def speeds_markdown(folder:Path)->str: # with the files of bench/evaluation.py, bench/bends.py and bench/binary.py
     "Seconds of a plain loop and of this package for the same results, in one run each, as a Markdown table; of other machines, in files evaluation-….json, the ratio."
     timed = lambda found: {r['name']: (r['seconds']['loop'], r['seconds']['ours']) for r in found['rows'] if 'loop' in r.get('seconds', ())}
-    rows = timed(_bench(folder, 'evaluation') or dict(rows=[]))
+    rows = timed(_bench(folder, 'evaluation') or dict(rows=[])) | timed(_bench(folder, 'bends') or dict(rows=[]))
     rows |= {f'{r["arch"]}, {r["order"]} flips': (r['full'], r['flips']) for r in (_bench(folder, 'binary') or dict(rows=[]))['rows'] if r['what'] == 'flips'}
     others = {f'on {o["machine"]["cpu"]}, {o["machine"]["simd"]}': timed(o) for o in (_bench(folder, p.stem) for p in sorted(Path(folder).glob('evaluation-*.json')))}
-    ratio = lambda loop, ours: f'{loop/ours:.2f}'
+    ratio = lambda name, found: f'{found[name][0]/found[name][1]:.2f}' if name in found else ''
+    seconds = lambda name: [f'{s:.2g} s' for s in rows.get(name, ())] or ['', '']
     return markdown_table(['what', 'a plain loop', 'here', 'ratio', *others],
-        ((name, f'{loop:.2g} s', f'{ours:.2g} s', ratio(loop, ours), *(ratio(*o[name]) if name in o else '' for o in others.values())) for name, (loop, ours) in rows.items()))
+        ((name, *seconds(name), ratio(name, rows), *(ratio(name, o) for o in others.values())) for name in dict.fromkeys(n for o in (rows, *others.values()) for n in o)))
 
 def studies_markdown(folder:Path)->str: # with the file of bench/study.py
     "Seconds that the study of each network takes from nothing, and where, as a Markdown table; empty without the file."
