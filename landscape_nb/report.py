@@ -354,11 +354,13 @@ def solvers_markdown(folder:Path)->str: # with the file of bench/alignment.py
         ((net, f'{before(net):,.0f}', *(cell(rows.get((net, m))) for m in methods)) for net in dict.fromkeys(n for n, _ in rows)))
 
 def speeds_markdown(folder:Path)->str: # with the files of bench/evaluation.py, bench/bends.py and bench/binary.py
-    "Seconds of a plain loop and of this package for the same results, in one run each, as a Markdown table; of other machines, in files evaluation-….json, the ratio."
+    "Seconds of a plain loop and of this package for the same results, in one run each, as a Markdown table; of other machines, in files evaluation-….json and bends-….json, the ratio."
     timed = lambda found: {r['name']: (r['seconds']['loop'], r['seconds']['ours']) for r in found['rows'] if 'loop' in r.get('seconds', ())}
-    rows = timed(_bench(folder, 'evaluation') or dict(rows=[])) | timed(_bench(folder, 'bends') or dict(rows=[]))
+    both = lambda where='': {k: v for name in ('evaluation', 'bends') for k, v in timed(_bench(folder, name+where) or dict(rows=[])).items()}
+    rows = both()
     rows |= {f'{r["arch"]}, {r["order"]} flips': (r['full'], r['flips']) for r in (_bench(folder, 'binary') or dict(rows=[]))['rows'] if r['what'] == 'flips'}
-    others = {f'on {o["machine"]["cpu"]}, {o["machine"]["simd"]}': timed(o) for o in (_bench(folder, p.stem) for p in sorted(Path(folder).glob('evaluation-*.json')))}
+    machine = lambda p: _bench(folder, p.stem)['machine']
+    others = {f'on {machine(p)["cpu"]}, {machine(p)["simd"]}': both(p.stem.removeprefix('evaluation')) for p in sorted(Path(folder).glob('evaluation-*.json'))}
     ratio = lambda name, found: f'{found[name][0]/found[name][1]:.2f}' if name in found else ''
     seconds = lambda name: [f'{s:.2g} s' for s in rows.get(name, ())] or ['', '']
     return markdown_table(['what', 'a plain loop', 'here', 'ratio', *others],
