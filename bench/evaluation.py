@@ -9,7 +9,7 @@ bfloat16, where the error is exact and the loss is not; on a processor without p
 - mlp: 51 points between two perceptrons 784-256-256-10, trained for a few epochs on 10,000 images of Fashion-MNIST, straight and geodesic, batches of 2,500;
 - resnet18: a few points between two networks of width 1 with random weights and statistics, 256 images, batches of 128, statistics as they are; on an accelerator (`--device cuda`) 11 points, 10,000 images, batches of 2,500;
 - energy: local energy, 20 draws and 8 σ, mlp; energy-conv: the same on the convolutional network at a quarter of its width, 400 images;
-- loss-landscapes: its `linear_interpolation` with 51 steps and `metrics.Loss` on the perceptrons, in an environment of its own that sees this package;
+- loss-landscapes: its `linear_interpolation` with 51 steps and `metrics.Loss` on the perceptrons, in an environment of its own that sees this package; twice too, and its errors, which it does not compute, are those of the loop;
 - refresh: statistics of batch normalisation recomputed on 2,000 images, resnet18 at a quarter of its width: by torch's `update_bn` in batches of 250, which normalises
   each batch by itself, and by `refresh`, layer by layer over all images, in one pass where they are one batch, else in one for every layer; largest difference of a statistic, relative to the largest one of its tensor, for either side
   from one pass over all images at once in float64;
@@ -78,6 +78,8 @@ def convolutional(width, n, device='cpu'):
     a, b = ({k: v.to(device) for k, v in s.items()} for s in (a, b))
     return net, a, b, torch.randn(n, 1, 28, 28, generator=stream('bench', 'images')).to(device), torch.randint(10, (n,), generator=stream('bench', 'labels')).to(device)
 
+def titled(name, precision): return name + ', screened'*(precision == 'screened')
+
 def path_row(name, net, path, x, y, batch, points, repeat, precision='exact'):
     ev, ts = Evaluator(net, (x, y), batch, precision=precision), torch.linspace(0, 1, points, dtype=torch.float64).tolist()
     found, row = race(dict(loop=lambda: torch.stack([wrong_of(net, path(t), x, y, batch) for t in ts]), ours=lambda: ev.along(path, ts, 'none')), repeat, x.device)
@@ -85,7 +87,7 @@ def path_row(name, net, path, x, y, batch, points, repeat, precision='exact'):
     flops = points*len(y)/len(ev.head)*operations(net, path(0), ev.head)
     formats = dict(loop=torch.float32, ours=torch.bfloat16 if ev.screens else torch.float32)
     assert torch.equal(bits.double().mean(1), found['ours'].error)
-    return dict(name=name + (', screened' if precision == 'screened' else ''), points=points, images=len(y), batch=batch, differing=int((bits != found['loop'].cpu()).sum()), changes=ev.found[0].changes, chunk=ev.found[1],
+    return dict(name=titled(name, precision), points=points, images=len(y), batch=batch, differing=int((bits != found['loop'].cpu()).sum()), changes=ev.found[0].changes, chunk=ev.found[1],
                 share_of_peak={side: flops/row['seconds'][side]/peak(k, x.device) for side, k in formats.items()}, peak={str(k): peak(k, x.device) for k in formats.values()}, errors=[found['ours'].error.min().item(), found['ours'].error.max().item()], **row)
 
 def mlp(o):
@@ -131,7 +133,7 @@ def theirs(o):
     for precision in PRECISIONS:
         ev = Evaluator(net, (x, y), 2500, precision=precision)
         found, row = race(dict(loop=lambda: loss_landscapes.linear_interpolation(start, end, metric, steps=51, deepcopy_model=True), ours=lambda: ev.along(path, ts, 'none').loss.numpy()), o.repeat)
-        yield dict(name='loss-landscapes, mlp' + ', screened'*(precision == 'screened'), points=51, images=len(y), differing=int((unpack(ev.bits_along(path, ts, 'none'), len(y)) != wrong).sum()),
+        yield dict(name=titled('loss-landscapes, mlp', precision), points=51, images=len(y), differing=int((unpack(ev.bits_along(path, ts, 'none'), len(y)) != wrong).sum()),
                    largest_difference_of_loss=float(abs(found['loop']-found['ours']).max()), largest_loss=float(found['loop'].max()), **row)
 
 def loss_landscapes(o):

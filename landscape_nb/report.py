@@ -355,12 +355,12 @@ def solvers_markdown(folder:Path)->str: # with the file of bench/alignment.py
 
 def speeds_markdown(folder:Path)->str: # with the files of bench/evaluation.py, bench/bends.py and bench/binary.py
     "Seconds of a plain loop and of this package for the same results, in one run each, as a Markdown table; of other machines, in files evaluation-….json and bends-….json, the ratio."
-    timed = lambda found: {r['name']: (r['seconds']['loop'], r['seconds']['ours']) for r in found['rows'] if 'loop' in r.get('seconds', ())}
-    both = lambda where='': {k: v for name in ('evaluation', 'bends') for k, v in timed(_bench(folder, name+where) or dict(rows=[])).items()}
-    rows = both()
+    timed = lambda where: {r['name']: (r['seconds']['loop'], r['seconds']['ours']) for name in ('evaluation', 'bends') for r in (_bench(folder, name+where) or dict(rows=[]))['rows'] if 'loop' in r.get('seconds', ())}
+    rows, others = timed(''), {}
     rows |= {f'{r["arch"]}, {r["order"]} flips': (r['full'], r['flips']) for r in (_bench(folder, 'binary') or dict(rows=[]))['rows'] if r['what'] == 'flips'}
-    machine = lambda p: _bench(folder, p.stem)['machine']
-    others = {f'on {machine(p)["cpu"]}, {machine(p)["simd"]}': both(p.stem.removeprefix('evaluation')) for p in sorted(Path(folder).glob('evaluation-*.json'))}
+    for p in sorted(Path(folder).glob('evaluation-*.json')):
+        on = _bench(folder, p.stem)['machine']
+        others[f'on {on["cpu"]}, {on["simd"]}'] = timed(p.stem.removeprefix('evaluation'))
     ratio = lambda name, found: f'{found[name][0]/found[name][1]:.2f}' if name in found else ''
     seconds = lambda name: [f'{s:.2g} s' for s in rows.get(name, ())] or ['', '']
     return markdown_table(['what', 'a plain loop', 'here', 'ratio', *others],

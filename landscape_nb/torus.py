@@ -281,11 +281,10 @@ class _Chords(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad):
-        n, xs = len(ctx.torus.place), ctx.saved_tensors
-        near, far = (_flat(2*g) for g in grad)
-        def of(us, vs): return ctx.torus.mix(*(dict(zip(ctx.torus.place, o)) for o in ([u-v for u, v in zip(us, vs)], [u+v for u, v in zip(us, vs)])), near, far).values()
-        sides = ((xs[:n], xs[n:], ctx.needs_input_grad[1:n+1]), (xs[n:], xs[:n], ctx.needs_input_grad[n+1:]))
-        return None, *(g for us, vs, wanted in sides for g in ([o.sum_to_size(u.shape) for u, o in zip(us, of(us, vs))] if any(wanted) else [None]*n))
+        T, xs = ctx.torus, ctx.saved_tensors
+        n, near, far = len(T.place), *(_flat(2*g) for g in grad)
+        of = lambda k, u, v: T.mix({k: u-v}, {k: u+v}, near, far)[k].sum_to_size(u.shape)
+        return None, *(of(*kuv) if wanted else None for *kuv, wanted in zip([*T.place]*2, xs, xs[n:]+xs[:n], ctx.needs_input_grad[1:]))
 
 @patch
 def angles(self:Torus,
