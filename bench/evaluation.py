@@ -1,13 +1,14 @@
 """Is evaluation faster than a loop of forward passes, with the same errors? One JSON.
 
-    python bench/evaluation.py [--rows mlp resnet18 energy energy-conv loss-landscapes refresh layout memory] [--repeat 5] [--threads 2] [--device cpu] [--out FILE]
+    python bench/evaluation.py [--rows product mlp resnet18 energy energy-conv loss-landscapes refresh layout memory] [--repeat 5] [--threads 2] [--device cpu] [--out FILE]
 
 Both sides take turns in one process, and every repeat times both; the ratio is that of the best times, and the CPU seconds of the process are given
 beside, since they do not depend on what else the machine does. The loop is `functional_call`, argmax and comparison, batch by batch, at the batch size of the
 evaluator and at every point of a path (the error alone: it computes no loss, the evaluator does). Rows of paths are there twice: the second time screened in
 bfloat16, where the error is exact and the loss is not; on a processor without products in bfloat16 both are the same.
+- product: linear layers as they are (loop), and as convolutions of one image (ours), whether or not this processor is one where the package does so; largest difference of an output, relative to the largest output;
 - mlp: 51 points between two perceptrons 784-256-256-10, trained for a few epochs on 10,000 images of Fashion-MNIST, straight and geodesic, batches of 2,500;
-- resnet18: a few points between two networks of width 1 with random weights and statistics, 256 images, batches of 128, statistics as they are; on an accelerator (`--device cuda`) 11 points, 10,000 images, batches of 2,500;
+- resnet18: a few points between two networks of width 1 with random weights and statistics, 1,024 images, batches of 128, statistics as they are; on an accelerator (`--device cuda`) 11 points, 10,000 images, batches of 2,500;
 - energy: local energy, 20 draws and 8 σ, mlp; energy-conv: the same on the convolutional network at a quarter of its width, 400 images;
 - loss-landscapes: its `linear_interpolation` with 51 steps and `metrics.Loss` on the perceptrons, in an environment of its own that sees this package; twice too, and its errors, which it does not compute, are those of the loop;
 - refresh: statistics of batch normalisation recomputed on 2,000 images, resnet18 at a quarter of its width: by torch's `update_bn` in batches of 250, which normalises
@@ -29,7 +30,7 @@ from landscape_nb.data import load_data
 from landscape_nb.evaluate import PRECISIONS, Evaluator
 from landscape_nb.flatness import draw, local_energy, shaken
 from landscape_nb.group import generic_state, lift, state_of
-from landscape_nb.lean import Twin
+from landscape_nb.lean import Twin, as_pixels
 from landscape_nb.margins import unpack
 from landscape_nb.models import make_model
 from landscape_nb.paths import Path as Way
@@ -60,6 +61,12 @@ def race(sides, repeat, device='cpu'):
             f(); wait(device)
             wall[k], cpu[k] = min(wall.get(k, 1e9), time.perf_counter()-w), min(cpu.get(k, 1e9), time.process_time()-c)
     return results, dict(seconds=wall, cpu_seconds=cpu, ratio=wall['loop']/wall['ours'], cpu_ratio=cpu['loop']/cpu['ours'], repeat=repeat)
+
+def product(o):
+    for n, inputs, outputs in ((10_000, 784, 256), (2500, 256, 256), (2500, 256, 10), (256, 512, 512)):
+        x, w, b = (torch.randn(*shape, generator=stream('bench', i)) for i, shape in enumerate(((n, inputs), (outputs, inputs), (outputs,))))
+        found, row = race(dict(loop=lambda: nn.functional.linear(x, w, b), ours=lambda: as_pixels(x, w, b)), 10*o.repeat)
+        yield dict(name=f'product, {n:,} rows of {inputs} to {outputs}', difference=((found['loop']-found['ours']).abs().max()/found['loop'].abs().max()).item(), **row)
 
 def perceptrons(epochs=4):
     "Two trained perceptrons and 10,000 images."
@@ -98,7 +105,7 @@ def mlp(o):
         yield path_row('mlp, geodesic', net, Way((T.project(a), T.project(b)), T), x, y, 2500, 51, o.repeat, precision)
 
 def resnet18(o):
-    images, batch, points = (256, 128, 3) if o.device == 'cpu' else (10_000, 2500, 11)
+    images, batch, points = (1024, 128, 3) if o.device == 'cpu' else (10_000, 2500, 11)
     net, a, b, x, y = convolutional(1., images, o.device)
     for precision in PRECISIONS: yield path_row('resnet18' + f', {o.device}'*(o.device != 'cpu'), net, Way((a, b)), x, y, batch, points, min(3, o.repeat), precision)
 
@@ -177,7 +184,7 @@ def memory(o):
     _, seconds, path = peak_of(lambda: Evaluator(net, (x, y), 250).along(Way((a, b)), [0, .25, .5, .75, 1], 'none'))
     yield dict(name='memory, densenet121', points=5, images=500, batch=250, forward_bytes=one, path_bytes=path, ratio=path/one, path_seconds=seconds)
 
-ROWS = dict(mlp=mlp, resnet18=resnet18, energy=energy, refresh=refresh, layout=layout, memory=memory) | {'energy-conv': energy_conv, 'loss-landscapes': loss_landscapes}
+ROWS = dict(product=product, mlp=mlp, resnet18=resnet18, energy=energy, refresh=refresh, layout=layout, memory=memory) | {'energy-conv': energy_conv, 'loss-landscapes': loss_landscapes}
 
 if __name__ == '__main__':
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

@@ -43,6 +43,6 @@ if __name__ == '__main__':
     for arch in o.arch:
         row = study(arch, o.runs.absolute())
         print(json.dumps(row), flush=True)
-        of = lambda r: (r['arch'], r['machine']['cpu'])
+        of = lambda r: (r['arch'], r['machine']['cpu'], r['machine']['simd'])
         rows = {of(r): r for r in [*(json.loads(o.out.read_text())['rows'] if o.out.exists() else ()), row]}
         o.out.write_text(json.dumps(dict(rows=[rows[k] for k in sorted(rows)]), indent=1)+'\n')

@@ -5,7 +5,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 from landscape_nb.evaluate import CHUNK, STATISTICS, Corrected, Evaluator, Job
 from landscape_nb.group import generic_state, state_of
-from landscape_nb.lean import Products, find_twin
+from landscape_nb.lean import Products, find_twin, linear
 from landscape_nb.margins import margins, pack, slack, unpack, verdict
 from landscape_nb.models import make_model
 from landscape_nb.paths import Path
@@ -14,6 +14,12 @@ from landscape_nb.symmetries import find_symmetries
 from landscape_nb.torus import Torus
 
 WIDTH = dict(mlp=.2, lenet=1., vgg16_bn=.0625, resnet18=.0625, densenet121=.125)
+
+@pytest.fixture(autouse=True, params=[False, True], ids=['rows', 'pixels'])
+def pixels(request, monkeypatch):
+    "Every test with linear layers as they are, and as convolutions."
+    monkeypatch.setattr('landscape_nb.lean.PIXELS', request.param)
+    return request.param
 
 def images(n=400, size=8):
     gen = stream('test_evaluate')
@@ -110,6 +116,15 @@ def test_doubt_asks_for_its_own_batch(row):
     wrong = ev.wrong(s)
     assert [torch.equal(o, x[row//100*100:row//100*100+100]) for o in asked if len(o) == 100] == [True] and torch.equal(wrong, as_it_is(ev, s))
 
+@pytest.mark.parametrize('shape', [(784,), (5, 784), (2, 3, 784), (1, 784)])
+@pytest.mark.parametrize('dtype, rounding', [(torch.float32, 1e-4), (torch.float64, 1e-12), (torch.bfloat16, 1.)])
+def test_a_linear_layer_is_one_by_either_library(shape, dtype, rounding):
+    draw = lambda i, *shape: torch.randn(*shape, dtype=torch.float64, generator=stream('rows', i)).to(dtype)
+    x, w = draw(0, *shape), draw(1, 10, 784)
+    for b in (None, draw(2, 10)):
+        y = linear(x, w, b)
+        assert y.shape == (*shape[:-1], 10) and y.dtype == dtype and (y.double() - nn.functional.linear(*(o if o is None else o.double() for o in (x, w, b)))).abs().max() < rounding
+
 @pytest.mark.parametrize('memory, images_at_once', [(2**12, 10), (2**16, 120), (2**22, 400)])
 def test_logits_wait_for_each_other_in_an_eighth_of_the_memory(monkeypatch, memory, images_at_once):
     jobs, waited, sweep, decide = [], [], Evaluator.sweep, Job.decide
@@ -177,12 +192,12 @@ class Noisy(nn.Module):
 MIXES = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64, track_running_stats=False), nn.Linear(64, 10))
 
 @pytest.mark.parametrize('net, changes', [(Reads(), ('padded',)), (Shared(), ('inplace', 'padded')), (First(), ()), (MIXES, None)], ids=lambda o: type(o).__name__)
-def test_what_is_not_sure_is_left_alone(net, changes):
+def test_what_is_not_sure_is_left_alone(net, changes, pixels):
     s = generic_state(state_of(net), dict(net.named_parameters()), stream('odd'))
     ev = Evaluator(net, images(), 150)
     kept = ev.x.clone()
     assert torch.equal(ev.wrong(s), as_it_is(ev, s)) and torch.equal(ev.x, kept)
-    assert (ev.found[0] and ev.found[0].changes) == changes
+    assert (ev.found[0] and ev.found[0].changes) == (changes if changes is None else changes + ('pixels',)*pixels)
 
 def test_a_random_network_has_no_twin(): assert find_twin(Noisy().eval(), state_of(Noisy()), images()[0][:4])[0] is None
 
