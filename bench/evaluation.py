@@ -63,7 +63,7 @@ def race(sides, repeat, device='cpu'):
     return results, dict(seconds=wall, cpu_seconds=cpu, ratio=wall['loop']/wall['ours'], cpu_ratio=cpu['loop']/cpu['ours'], repeat=repeat)
 
 def product(o):
-    for n, inputs, outputs in ((10_000, 784, 256), (2500, 256, 256), (2500, 256, 10), (256, 512, 512)):
+    for n, inputs, outputs in ((10_000, 784, 256), (2500, 256, 256), (2500, 256, 10), (256, 512, 512), (64, 256, 256)):
         x, w, b = (torch.randn(*shape, generator=stream('bench', i)) for i, shape in enumerate(((n, inputs), (outputs, inputs), (outputs,))))
         found, row = race(dict(loop=lambda: nn.functional.linear(x, w, b), ours=lambda: as_pixels(x, w, b)), 10*o.repeat)
         yield dict(name=f'product, {n:,} rows of {inputs} to {outputs}', difference=((found['loop']-found['ours']).abs().max()/found['loop'].abs().max()).item(), **row)

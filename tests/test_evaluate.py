@@ -15,10 +15,12 @@ from landscape_nb.torus import Torus
 
 WIDTH = dict(mlp=.2, lenet=1., vgg16_bn=.0625, resnet18=.0625, densenet121=.125)
 
-@pytest.fixture(autouse=True, params=[False, True], ids=['rows', 'pixels'])
+ONEDNN = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason='convolves without oneDNN')
+
+@pytest.fixture(autouse=True, params=[False, pytest.param(True, marks=ONEDNN)], ids=['rows', 'pixels'])
 def pixels(request, monkeypatch):
-    "Every test with linear layers as they are, and as convolutions."
-    monkeypatch.setattr('landscape_nb.lean.PIXELS', request.param)
+    "Every test with linear layers as they are, and as convolutions, however small."
+    for name, value in dict(PIXELS=request.param, MANY=1, MUCH=1).items(): monkeypatch.setattr(f'landscape_nb.lean.{name}', value)
     return request.param
 
 def images(n=400, size=8):
