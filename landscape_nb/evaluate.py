@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from fastcore.basics import patch
 from .group import State, SymmetryError
-from .lean import CAPABILITIES, PLAIN, WHOLE, Products, empty, find_twin, hooked, laid_out, owners_of
+from .lean import CAPABILITIES, PLAIN, WHOLE, Products, empty, find_twin, hooked, in_place, laid_out, owners_of
 from .margins import Margins, log_loss, margins, pack, slack, verdict
 from .moments import Moments, batch_moments, blend, fold, pooled
 from .store import out_of_memory
@@ -104,12 +104,13 @@ class Evaluator:
             yield from zip(x.split(rows or self.batch_size), y.split(rows or self.batch_size))
 
     def batches(self, state:State, n:int|None=None)->list[Tensor]:
-        "The first `n` images (None: all) in batches; floating ones in the dtype of the state."
+        "The first `n` images (None: all) in batches as large as they may be; floating ones in the dtype of the state."
         out, left = [], n
         for x, _ in self.parts():
             out.append(as_in(state, x[:left]))
             if left is not None and (left := left-len(out[-1])) <= 0: break
-        return out
+        if self.tensors: return out
+        return [x for _, alike in groupby(out, lambda x: x.shape[1:]) for x in torch.cat([*alike]).split(self.batch_size)]
 
     def forward(self, state:State, x:Tensor)->Tensor:
         "Logits of one batch; differentiable in the state."
@@ -357,7 +358,8 @@ def settle(self:Evaluator,
             return out*r + add
         return hook
     for group in [list(sites)] if len(batches) == 1 else [[k] for k in sites]:
-        with hooked([sites[k].register_forward_hook(behind(k)) if type(sites[k]).forward in PLAIN else sites[k].register_forward_pre_hook(before(k)) for k in group]):
+        hooks = [sites[k].register_forward_hook(behind(k)) if type(sites[k]).forward in PLAIN else sites[k].register_forward_pre_hook(before(k)) for k in group]
+        with hooked(hooks), in_place(self.net, bool(twin and 'inplace' in twin.changes)):
             for x in batches:
                 try: self.forward(state, x)
                 except _Enough: pass

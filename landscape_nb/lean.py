@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['PLAIN', 'CAPABILITIES', 'PIXELS', 'MANY', 'MUCH', 'NARROW', 'TILES', 'INTO', 'SPREAD', 'BACK', 'CHANGES', 'WHOLE',
            'FEW', 'Call', 'hooked', 'watch', 'running', 'owners_of', 'foldable', 'folded', 'as_pixels', 'convolves',
-           'linear', 'laid_out', 'each', 'spread', 'winograd', 'Wide', 'kernels', 'Stop', 'First', 'Linear', 'empty',
-           'Twin', 'near', 'holds', 'entrance', 'outlet', 'find_twin', 'Mixture', 'Products']
+           'linear', 'laid_out', 'each', 'spread', 'winograd', 'Wide', 'kernels', 'Stop', 'First', 'Linear', 'switches',
+           'in_place', 'empty', 'Twin', 'near', 'holds', 'entrance', 'outlet', 'find_twin', 'Mixture', 'Products']
 
 # %% ../nbs/05b_lean.ipynb #imports
 import copy
@@ -181,6 +181,20 @@ class Linear(nn.Module):
         self.weight, self.bias, self.n = m.weight, m.bias, m.out_features
     def forward(self, x:Tensor)->Tensor: return linear(x, self.weight, self.bias)[..., :self.n]
 
+def switches(net:nn.Module)->list[nn.Module]:
+    "The modules of torch that may work in place."
+    return [m for m in net.modules() if type(m).__module__.startswith('torch.nn') and hasattr(m, 'inplace')]
+
+@contextmanager
+def in_place(net:nn.Module, allowed:bool):
+    "Every module that can works in place meanwhile, if `allowed`."
+    off = [m for m in switches(net) if allowed and not m.inplace]
+    try:
+        for m in off: m.inplace = True
+        yield
+    finally:
+        for m in off: m.inplace = False
+
 def empty(m:nn.Module)->nn.Module:
     "A copy of a module in evaluation mode without its numbers; tied tensors stay tied."
     bare = lambda v: nn.Parameter(v.to('meta'), v.requires_grad) if isinstance(v, nn.Parameter) else v.to('meta')
@@ -207,8 +221,8 @@ class Twin:
         rows = [k for k, m in self.net.named_modules() if type(m) is nn.Linear and ('pixels' in changes or self.padded and k == out)]
         for k, kind in [(k, Wide) for k in wide if self.wide] + [(k, Linear) for k in rows if k != first]: self.net.set_submodule(k, kind(self.net.get_submodule(k)))
         if first: self.net.set_submodule(first, First(self.net.get_submodule(first))); self.first = first
-        for m in self.net.modules():
-            if 'inplace' in changes and type(m).__module__.startswith('torch.nn') and hasattr(m, 'inplace'): m.inplace = True
+        if 'inplace' in changes:
+            for m in switches(self.net): m.inplace = True
         name_of = {id(v): k for k, v in (*self.net.named_parameters(), *self.net.named_buffers())}
         tables = [t for m in self.net.modules() for t in (m._parameters, m._buffers)]
         self.slots = [(t, k, v, name_of[id(v)]) for t in tables for k, v in t.items() if v is not None]

@@ -2,6 +2,7 @@
 from functools import cache
 import pytest, torch
 from torch import nn
+from torch.func import functional_call
 from torch.utils.data import DataLoader, TensorDataset
 from landscape_nb.evaluate import CHUNK, STATISTICS, Corrected, Evaluator, Job
 from landscape_nb.group import generic_state, state_of
@@ -220,6 +221,34 @@ def test_batches_from_anywhere():
         assert all(torch.equal(ev.wrong(s), whole.wrong(s)) for s in (a, b)) and not ev.tensors
         assert ev.along(Path((a, b)), [0, .5, 1]).error.tolist() == whole.along(Path((a, b)), [0, .5, 1]).error.tolist()
     assert ev.x.shape == x.shape and ev.tensors
+
+def test_small_batches_are_settled_together():
+    (x, y), a = images(), states('resnet18', torch.float64)[0]
+    ev, asked = Evaluator(make('resnet18'), DataLoader(TensorDataset(x, y), 30), 250), []
+    ev.lean(a); ev.probe(a)
+    forward = ev.forward
+    ev.forward = lambda state, x: asked.append(len(x)) or forward(state, x)
+    once = ev.refresh(a, 200)
+    assert asked == [200] and all(torch.allclose(v, once[k], rtol=1e-9) for k, v in Evaluator(make('resnet18'), (x, y), 30).refresh(a, 200).items())
+
+def test_settling_works_in_place_and_leaves_no_trace():
+    ev, a = Evaluator(make('resnet18'), images()), states('resnet18', torch.float64)[0]
+    switches, seen = [m for m in ev.net.modules() if isinstance(m, nn.ReLU)], []
+    forward = ev.forward
+    ev.forward = lambda state, x: seen.append([m.inplace for m in switches]) or forward(state, x)
+    ev.lean(a); ev.probe(a); seen.clear()
+    once = ev.refresh(a)
+    assert seen == [[True]*len(switches)] and not any(m.inplace for m in switches)
+    ev.found = None, 400       # no twin: nothing is known to be safe
+    assert all(torch.allclose(v, once[k], rtol=1e-9) for k, v in ev.refresh(a).items()) and seen[-1] == [False]*len(switches)
+
+def test_images_of_several_sizes_are_settled():
+    small, large = images(40, 8), images(40, 12)
+    net, a = make('resnet18'), states('resnet18', torch.float64)[0]
+    batches = [tuple(o[i:i+20] for o in part) for part in (small, large) for i in (0, 20)]
+    found = Evaluator(net, batches).refresh(a)
+    h = torch.cat([functional_call(net.conv1, {'weight': a['conv1.weight']}, (x.double(),)).transpose(0, 1).flatten(1) for x, _ in batches], 1)
+    assert torch.allclose(found['bn1.running_mean'], h.mean(1)) and torch.allclose(found['bn1.running_var'], h.var(1))
 
 def test_states_share_a_pass_where_images_come_from_elsewhere():
     passes = []
