@@ -77,7 +77,7 @@ def folded(
 
 # %% ../nbs/05b_lean.ipynb #c7275f90
 CAPABILITIES = getattr(torch.cpu, 'get_capabilities', dict)()      # of the processor
-PIXELS = torch.backends.mkldnn.is_available() and CAPABILITIES.get('cpu_name', '').startswith('AMD') and CAPABILITIES['avx512_f']
+PIXELS = torch.backends.mkldnn.is_available() and CAPABILITIES.get('cpu_name', '').startswith('AMD') and CAPABILITIES.get('avx512_f', False)
 
 MANY, MUCH = 256, 2**22     # rows, and products of two numbers, from which a convolution pays
 
