@@ -115,8 +115,9 @@ _ROWS = {
     ('quick', 'lenet'): dict(
         sgd=dict(epochs=50, batch=64, lr=.03, hold=.4),
         rsgd=dict(epochs=40, batch=64, lr=.05, hold=.6, gamma0=1e-3),
-        adv=dict(epochs=100, batch=64, lr=.05, hold=.6, random_epochs=80, random_lr=.03, random_hold=.7),
-        wd=dict(epochs=60)),
+        adv=dict(epochs=120, batch=64, lr=.03, hold=.6, random_epochs=80, random_lr=.03, random_hold=.7),
+        wd=dict(epochs=60),
+        init=dict(epochs=60, hold=.6)),
     ('quick', 'resnet18'): dict(
         sgd=dict(epochs=20, batch=32, lr=.1, hold=.3, warmup=1),
         rsgd=dict(epochs=16, batch=32, lr=.1, hold=.5, warmup=1, gamma0=2e-2),
@@ -128,7 +129,7 @@ _ROWS = {
         rsgd=dict(epochs=18, batch=32, lr=.05, hold=.5, warmup=1, gamma0=2e-2),
         adv=dict(epochs=50, batch=32, lr=.03, hold=.3, warmup=1, random_epochs=28, random_lr=.05, random_hold=.6),
         wd=dict(epochs=38),
-        init=dict(epochs=60, hold=.2)),
+        init=dict(epochs=72, hold=.2)),
     ('smoke', 'mlp'): dict(
         sgd=dict(epochs=40, batch=32, lr=.03, hold=.3),
         rsgd=dict(epochs=24, batch=32, lr=.03, hold=.6, gamma0=1e-3),
@@ -146,16 +147,16 @@ _ROWS = {
         wd=dict(epochs=24))}
 _PAPER = dict(                                               # what `paper` changes in `quick`, beside the batch: it has whole data sets
     mlp=dict(sgd=dict(epochs=80), rsgd=dict(epochs=60), adv=dict(epochs=120, random_epochs=150), wd=dict(epochs=100)),
-    lenet=dict(sgd=dict(epochs=100), rsgd=dict(epochs=100), adv=dict(epochs=300, random_epochs=240), wd=dict(epochs=120)),
+    lenet=dict(sgd=dict(epochs=100), rsgd=dict(epochs=100), adv=dict(epochs=300, random_epochs=240), wd=dict(epochs=120), init=dict(epochs=120)),
     resnet18=dict(sgd=dict(epochs=32), rsgd=dict(epochs=32), adv=dict(epochs=54, random_epochs=75), wd=dict(epochs=40), init=dict(epochs=48)),
     vgg16_bn=dict(sgd=dict(epochs=64), rsgd=dict(epochs=40), adv=dict(epochs=150, random_epochs=120), wd=dict(epochs=72), init=dict(epochs=120)))
 _ROWS |= {('paper', net): {k: {e: v for e, v in _ROWS['quick', net][k].items() if e != 'batch'} | own for k, own in rows.items()} for net, rows in _PAPER.items()}
 _ROWS['quick', 'densenet121'] = dict(                        # for 256 images; small batches, since its many thin layers cost what their steps cost
-    sgd=dict(epochs=24, batch=16, lr=.05, hold=.6, warmup=1),
+    sgd=dict(epochs=28, batch=16, lr=.05, hold=.6, warmup=1),
     rsgd=dict(epochs=18, batch=16, lr=.1, hold=.6, warmup=1, gamma0=2e-2),
     adv=dict(epochs=24, batch=16, lr=.05, hold=.4, warmup=1, random_epochs=20, random_lr=.05, random_hold=.6),
-    wd=dict(epochs=26),
-    init=dict(epochs=28))
+    wd=dict(epochs=30),
+    init=dict(epochs=32))
 for (preset, _), rows in _ROWS.items():
     if preset == 'smoke': rows['lbs'] = dict(batch=128, lr=.1, epochs=120)
 
