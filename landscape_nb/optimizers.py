@@ -115,7 +115,7 @@ _ROWS = {
     ('quick', 'lenet'): dict(
         sgd=dict(epochs=50, batch=64, lr=.03, hold=.4),
         rsgd=dict(epochs=40, batch=64, lr=.05, hold=.6, gamma0=1e-3),
-        adv=dict(epochs=120, batch=64, lr=.03, hold=.6, random_epochs=80, random_lr=.03, random_hold=.7),
+        adv=dict(epochs=100, batch=64, lr=.03, hold=.4, random_epochs=80, random_lr=.03, random_hold=.7),
         wd=dict(epochs=60),
         init=dict(epochs=60, hold=.6)),
     ('quick', 'resnet18'): dict(
