@@ -136,12 +136,13 @@ class Tally:
 class Descent:
     "Adam for one point, on the torus where there is one."
     def __init__(self, point:State, names:Sequence[str], torus:Torus|None=None):
-        self.point, self.torus, self.steps = {k: v.clone() if k in names else v for k, v in point.items()}, torus, 0
-        self.mean, self.square = ({k: torch.zeros_like(point[k]) for k in names} for _ in range(2))
+        self.point, self.torus, self.steps = {k: v.clone(memory_format=torch.contiguous_format) if k in names else v for k, v in point.items()}, torus, 0
+        self.mean, self.square = ({k: torch.zeros_like(self.point[k]) for k in names} for _ in range(2))
 
     @torch.no_grad()
     def step(self, grad:State, lr:float, betas:tuple=(.9, .99), eps:float=1e-8):
         "Move the point down `grad`."
+        grad = {k: g.contiguous() for k, g in grad.items()}      # the fused step goes through memory, whatever the strides
         moved = {k: torch.zeros_like(g) for k, g in grad.items()} if self.torus else self.point      # from zero: a step, for the torus to walk
         of = lambda s: [s[k] for k in grad]
         taken = torch.full((len(grad),), float(self.steps), device=next(iter(grad.values())).device).unbind()

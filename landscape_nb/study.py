@@ -293,7 +293,7 @@ def bend_spec(self:Study, label:str, sa:int, sb:int, removal:str)->dict:
     "What a bend is stored under: its errors as the record, the bend itself, next to the first network, as the tensors."
     size = self.size
     read = {} if size.bend_points == 61 else dict(points=size.bend_points)
-    return _spec(self, 'bend', (label, sa), (label, sb), removal=removal, steps=size.bend_steps, batch=self.bend_batch, reads=size.bend_reads, draws='by loss', **read)
+    return _spec(self, 'bend', (label, sa), (label, sb), removal=removal, steps=size.bend_steps, batch=self.bend_batch, reads=size.bend_reads, draws='by loss', moves='by entry', **read)
 
 def _bend_record(study, label, sa, sb, removal):
     size = study.size

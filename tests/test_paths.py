@@ -7,7 +7,7 @@ from landscape_nb.evaluate import STATISTICS, Corrected, Evaluator
 from landscape_nb.group import lift, state_of
 from landscape_nb.models import make_model
 from landscape_nb.moments import blend
-from landscape_nb.paths import Path, barrier, fit_bend
+from landscape_nb.paths import Descent, Path, barrier, fit_bend
 from landscape_nb.planes import Plane, plane
 from landscape_nb.store import Checkpoint, stream
 from landscape_nb.symmetries import find_symmetries
@@ -236,3 +236,33 @@ def test_wrong_words_are_refused():
     for bad in (dict(n_points=2), dict(statistics='reset'), dict(over='mean')):
         with pytest.raises(ValueError, match='wanted'): barrier(ev, Path((a, b)), **bad)
     with pytest.raises(ValueError, match='bends'): fit_bend(ev, a, b, bends=0)
+
+LAYOUTS = dict(first=lambda v: v.contiguous(), last=lambda v: v.to(memory_format=torch.channels_last) if v.dim() == 4 else v, turned=lambda v: v.mT.contiguous().mT if v.dim() > 1 else v)
+
+@pytest.mark.parametrize('of_grad', LAYOUTS)
+@pytest.mark.parametrize('of_point', LAYOUTS)
+def test_a_point_moves_by_adam_whatever_the_strides(of_point, of_grad):
+    "Tensors and gradients lie in memory as a network likes: a step is that of Kingma and Ba, entry by entry."
+    gen, shapes = stream('strides'), dict(kernel=(5, 3, 4, 2), matrix=(6, 7), bias=(4,))
+    draw = lambda: {k: torch.randn(shape, dtype=torch.float64, generator=gen) for k, shape in shapes.items()}
+    w = draw()
+    walk, mean, square = Descent({k: LAYOUTS[of_point](v.clone()) for k, v in w.items()}, sorted(shapes)), *({k: torch.zeros_like(v) for k, v in w.items()} for _ in range(2))
+    for n in range(1, 6):
+        grads = draw()
+        walk.step({k: LAYOUTS[of_grad](g) for k, g in grads.items()}, .1)
+        for k, g in grads.items():
+            mean[k], square[k] = .9*mean[k] + .1*g, .99*square[k] + .01*g**2
+            w[k] = w[k] - .1*(mean[k]/(1-.9**n))/((square[k]/(1-.99**n)).sqrt() + 1e-8)
+    assert all(torch.allclose(walk.point[k], v, rtol=1e-9) for k, v in w.items())
+
+@pytest.mark.parametrize('round_', [False, True])
+def test_a_bend_of_a_convolutional_network_does_not_depend_on_the_layout(round_):
+    "The gradient in the layout of the convolutions, and with channels first, move a point alike."
+    ev, a, b = setting('resnet18')
+    T = Torus(find_symmetries(make('resnet18'), ev.x[:2])) if round_ else None
+    p, names = T.project(a) if T else a, sorted(k for k, _ in make('resnet18').named_parameters())
+    walks = {how: Descent(p, names, T) for how in LAYOUTS}
+    for i in range(3):
+        grad = {k: torch.randn(p[k].shape, dtype=torch.float64, generator=stream('grads', i, k)) for k in names}
+        for how, walk in walks.items(): walk.step({k: LAYOUTS[how](g) for k, g in grad.items()}, 1e-2)
+    assert all(torch.allclose(walks['first'].point[k], walk.point[k], rtol=1e-9, atol=1e-12) for walk in walks.values() for k in names)
