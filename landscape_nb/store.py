@@ -262,6 +262,7 @@ def _locked(path:Path):
         except FileNotFoundError: mine = False
         if mine: break
         f.close()
+    for part in path.parent.glob(f'.{path.stem}.*.tmp'): part.unlink(missing_ok=True)      # whoever writes there holds the lock: a kill left them
     _held.add(me)
     try: yield
     finally: _held.discard(me); path.unlink(missing_ok=True); f.close()
