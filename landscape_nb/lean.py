@@ -75,7 +75,7 @@ def folded(
         for a in ('weight', 'bias', 'running_mean', 'running_var', 'num_batches_tracked'): out.pop(f'{n}.{a}', None)
     return out
 
-# %% ../nbs/05b_lean.ipynb #c7275f90
+# %% ../nbs/05b_lean.ipynb #pixels
 CAPABILITIES = getattr(torch.cpu, 'get_capabilities', dict)()      # of the processor
 PIXELS = torch.backends.mkldnn.is_available() and CAPABILITIES.get('cpu_name', '').startswith('AMD') and CAPABILITIES.get('avx512_f', False)
 
@@ -126,15 +126,16 @@ def winograd(x:Tensor, u:Tensor, b:Tensor|None, padding:tuple[int, int])->Tensor
     one = 16*tw*c*x.element_size()                                             # bytes of a row of tiles
     rows = max(1, min(th, TILES//one))
     step = max(1, min(n, TILES//(one*th)))
-    d, v, m, o = (x.new_empty(step*rows*tw, *shape) for shape in ((16, c), (16, c), (16, k), (4, k)))
+    d, v, o = (x.new_empty(step*rows*tw, *shape) for shape in ((16, c), (16, c), (4, k)))
+    m = None if convolves(d.flatten(1), k) else x.new_empty(len(d), 16, k)
     for i in range(0, n, step):
         for j in range(0, th, rows):
             a, r = min(step, n-i), min(rows, th-j)
-            D, V, M, O = (t[:a*r*tw] for t in (d, v, m, o))
+            D, V, O = (t[:a*r*tw] for t in (d, v, o))
             D.view(a, r, tw, 4, 4, c).copy_(wide[i:i+a, 2*j:].as_strided((a, r, tw, 4, 4, c), (s[0], 2*s[1], 2*s[2], s[1], s[2], 1)))
             each(INTO, D, V)
-            if convolves(V.flatten(1), k): M = as_pixels(V.flatten(1), u.flatten(0, 1), groups=16).view(-1, 16, k)
-            else: torch.bmm(V.transpose(0, 1), u.mT, out=M.transpose(0, 1))
+            if m is None: M = as_pixels(V.flatten(1), u.flatten(0, 1), groups=16).view(-1, 16, k)
+            else: torch.bmm(V.transpose(0, 1), u.mT, out=(M := m[:len(V)]).transpose(0, 1))
             O = each(BACK, M, O).view(a, r, tw, 2, 2, k).transpose(2, 3)
             at = y[i:i+a, 2*j:2*(j+r)].view(a, r, 2, tw, 2, k)
             at.copy_(O) if b is None else torch.add(O, b, out=at)
