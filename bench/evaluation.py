@@ -1,6 +1,6 @@
 """Is evaluation faster than a loop of forward passes, with the same errors? One JSON.
 
-    python bench/evaluation.py [--rows product mlp resnet18 energy energy-conv loss-landscapes refresh layout memory] [--repeat 5] [--threads 2] [--device cpu] [--out FILE]
+    python bench/evaluation.py [--rows product mlp resnet18 small energy energy-conv loss-landscapes refresh layout memory] [--repeat 5] [--threads 2] [--device cpu] [--out FILE]
 
 Both sides take turns in one process, and every repeat times both; the ratio is that of the best times, and the CPU seconds of the process are given
 beside, since they do not depend on what else the machine does. The loop is `functional_call`, argmax and comparison, batch by batch, at the batch size of the
@@ -9,6 +9,7 @@ bfloat16, where the error is exact and the loss is not; on a processor without p
 - product: linear layers as they are (loop), and as convolutions of one image (ours), whether or not this processor is one where the package does so; largest difference of an output, relative to the largest output;
 - mlp: 51 points between two perceptrons 784-256-256-10, trained for a few epochs on 10,000 images of Fashion-MNIST, straight and geodesic, batches of 2,500;
 - resnet18: a few points between two networks of width 1 with random weights and statistics, 1,024 images, batches of 128, statistics as they are; on an accelerator (`--device cuda`) 11 points, 10,000 images, batches of 2,500;
+- small: 11 points between two networks with random weights, on few of the digits, where the package takes the network as it is, and the same with its twin; the loop computes no loss;
 - energy: local energy, 20 draws and 8 σ, mlp; energy-conv: the same on the convolutional network at a quarter of its width, 400 images;
 - loss-landscapes: its `linear_interpolation` with 51 steps and `metrics.Loss` on the perceptrons, in an environment of its own that sees this package; twice too, and its errors, which it does not compute, are those of the loop;
 - refresh: statistics of batch normalisation recomputed on 2,000 images, resnet18 at a quarter of its width: by torch's `update_bn` in batches of 250, which normalises
@@ -25,12 +26,11 @@ from pathlib import Path
 import torch
 from torch import nn
 from torch.func import functional_call
-from torch.utils.flop_counter import FlopCounterMode
 from landscape_nb.data import load_data
 from landscape_nb.evaluate import PRECISIONS, Evaluator
 from landscape_nb.flatness import draw, local_energy, shaken
 from landscape_nb.group import generic_state, lift, state_of
-from landscape_nb.lean import Twin, as_pixels
+from landscape_nb.lean import Twin, as_pixels, find_twin, operations, watch
 from landscape_nb.margins import unpack
 from landscape_nb.models import make_model
 from landscape_nb.paths import Path as Way
@@ -46,11 +46,6 @@ SIGMAS = [.05*1.3**i for i in range(8)]
 def wrong_of(model, state, x, y, batch):
     "bool [n] by the network itself."
     with torch.no_grad(): return torch.cat([functional_call(model, state, (a,)).argmax(1) != b for a, b in zip(x.split(batch), y.split(batch))])
-
-def operations(net, state, x):
-    "Floating-point operations of a forward pass."
-    with FlopCounterMode(display=False) as counted, torch.no_grad(): functional_call(net, state, (x,))
-    return counted.get_total_flops()
 
 def race(sides, repeat, device='cpu'):
     "Results, and best wall and CPU seconds of every side; sides take turns, the first turn is not timed."
@@ -91,7 +86,7 @@ def path_row(name, net, path, x, y, batch, points, repeat, precision='exact'):
     ev, ts = Evaluator(net, (x, y), batch, precision=precision), torch.linspace(0, 1, points, dtype=torch.float64).tolist()
     found, row = race(dict(loop=lambda: torch.stack([wrong_of(net, path(t), x, y, batch) for t in ts]), ours=lambda: ev.along(path, ts, 'none')), repeat, x.device)
     bits = unpack(ev.bits_along(path, ts, 'none'), len(y))
-    flops = points*len(y)/len(ev.head)*operations(net, path(0), ev.head)
+    flops = points*len(y)/len(ev.head)*operations(watch(net, path(0), ev.head)[0])
     formats = dict(loop=torch.float32, ours=torch.bfloat16 if ev.screens else torch.float32)
     assert torch.equal(bits.double().mean(1), found['ours'].error)
     return dict(name=titled(name, precision), points=points, images=len(y), batch=batch, differing=int((bits != found['loop'].cpu()).sum()), changes=ev.found[0].changes, chunk=ev.found[1],
@@ -108,6 +103,18 @@ def resnet18(o):
     images, batch, points = (1024, 128, 3) if o.device == 'cpu' else (10_000, 2500, 11)
     net, a, b, x, y = convolutional(1., images, o.device)
     for precision in PRECISIONS: yield path_row('resnet18' + f', {o.device}'*(o.device != 'cpu'), net, Way((a, b)), x, y, batch, points, min(3, o.repeat), precision)
+
+def small(o):
+    digits = load_data('digits').train
+    for arch, width, images in (('mlp', .2, 1437), ('lenet', 1., 50), ('resnet18', .0625, 300), ('densenet121', .125, 300)):
+        net, x, y = make_model(arch, size=8, width=width, seed=0).eval(), *(part[:images] for part in digits)
+        path, ts = Way([{k: v.float() if v.is_floating_point() else v for k, v in generic_state(state_of(net), dict(net.named_parameters()), stream('bench', i)).items()} for i in (0, 1)]), torch.linspace(0, 1, 11).tolist()
+        ev, lean = (Evaluator(net, (x, y), 500) for _ in range(2))
+        lean.lean(path(0))
+        lean.found = find_twin(net, path(0), x[:4])[0], 500
+        loop = lambda: torch.stack([wrong_of(net, path(t), x, y, 500) for t in ts])
+        found, row = race(dict(loop=loop, ours=lambda: ev.along(path, ts, 'none'), twin=lambda: lean.along(path, ts, 'none')), 4*o.repeat)
+        yield dict(name=f'small, {arch} at width {width:g}', points=len(ts), images=images, differing=int((unpack(ev.bits_along(path, ts, 'none'), images) != found['loop']).sum()), **row)
 
 def energy_row(name, net, a, x, y, batch, repeat):
     T, ev = Torus(find_symmetries(net, x[:2])), Evaluator(net, (x, y), batch)
@@ -170,7 +177,7 @@ def layout(o):
     for arch, width, net, x in chain(small, large):
         y, state = torch.zeros(len(x), dtype=torch.long), state_of(net)
         ours, first = (Evaluator(net, (x, y), 128) for _ in range(2))
-        twin, chunk = ours.lean(state)
+        (twin, chunk), _ = ours.lean(state), first.lean(state)
         first.found = Twin(first.net, [p[:2] for p in twin.pairs], twin.first, {*twin.changes} & {'fold', 'inplace'}), chunk
         found, row = race(dict(loop=lambda: first.wrong(state), ours=lambda: ours.wrong(state)), o.repeat)
         yield dict(name=f'layout, {arch} at width {width:g}', images=len(x), changes=twin.changes, differing=int((found['ours'] != found['loop']).sum()), **row)
@@ -184,7 +191,7 @@ def memory(o):
     _, seconds, path = peak_of(lambda: Evaluator(net, (x, y), 250).along(Way((a, b)), [0, .25, .5, .75, 1], 'none'))
     yield dict(name='memory, densenet121', points=5, images=500, batch=250, forward_bytes=one, path_bytes=path, ratio=path/one, path_seconds=seconds)
 
-ROWS = dict(product=product, mlp=mlp, resnet18=resnet18, energy=energy, refresh=refresh, layout=layout, memory=memory) | {'energy-conv': energy_conv, 'loss-landscapes': loss_landscapes}
+ROWS = dict(product=product, mlp=mlp, resnet18=resnet18, small=small, energy=energy, refresh=refresh, layout=layout, memory=memory) | {'energy-conv': energy_conv, 'loss-landscapes': loss_landscapes}
 
 if __name__ == '__main__':
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

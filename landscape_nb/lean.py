@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['PLAIN', 'CAPABILITIES', 'PIXELS', 'MANY', 'MUCH', 'NARROW', 'TILES', 'INTO', 'SPREAD', 'BACK', 'CHANGES', 'WHOLE',
-           'FEW', 'Call', 'hooked', 'watch', 'running', 'owners_of', 'foldable', 'folded', 'as_pixels', 'convolves',
-           'linear', 'laid_out', 'each', 'spread', 'winograd', 'Wide', 'kernels', 'Stop', 'First', 'Linear', 'switches',
-           'in_place', 'empty', 'Twin', 'near', 'holds', 'entrance', 'outlet', 'find_twin', 'Mixture', 'Products']
+           'FEW', 'Call', 'hooked', 'watch', 'operations', 'running', 'owners_of', 'foldable', 'folded', 'as_pixels',
+           'convolves', 'linear', 'laid_out', 'each', 'spread', 'winograd', 'Wide', 'kernels', 'Stop', 'First',
+           'Linear', 'switches', 'in_place', 'empty', 'Twin', 'near', 'holds', 'entrance', 'outlet', 'find_twin',
+           'Mixture', 'Products']
 
 # %% ../nbs/05b_lean.ipynb #imports
 import copy
@@ -45,6 +46,10 @@ def watch(net:nn.Module, state:State, x:Tensor)->tuple[list[Call], Tensor]: # ca
     with hooked([m.register_forward_hook(note(k)) for k, m in net.named_modules() if not [*m.children()]]):
         z = functional_call(net, state, (x,))
     return calls, z
+
+def operations(calls:Sequence[Call])->int:
+    "Floating-point operations of linear layers and convolutions: two for every weight that an output reads."
+    return sum(2*c.y.numel()*c.module.weight[0].numel() for c in calls if type(c.module).forward in PLAIN)
 
 # %% ../nbs/05b_lean.ipynb #pairs
 def running(m:nn.Module)->bool: return isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats

@@ -6,7 +6,7 @@ from torch.func import functional_call
 from torch.utils.data import DataLoader, TensorDataset
 from landscape_nb.evaluate import CHUNK, STATISTICS, Corrected, Evaluator, Job
 from landscape_nb.group import generic_state, state_of
-from landscape_nb.lean import Products, find_twin, linear
+from landscape_nb.lean import Products, find_twin, linear, operations, watch
 from landscape_nb.margins import margins, pack, slack, unpack, verdict
 from landscape_nb.models import make_model
 from landscape_nb.paths import Path
@@ -20,8 +20,8 @@ ONEDNN = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason='co
 
 @pytest.fixture(autouse=True, params=[False, pytest.param(True, marks=ONEDNN)], ids=['rows', 'pixels'])
 def pixels(request, monkeypatch):
-    "Every test with linear layers as they are, and as convolutions, however small."
-    for name, value in dict(PIXELS=request.param, MANY=1, MUCH=1).items(): monkeypatch.setattr(f'landscape_nb.lean.{name}', value)
+    "Every test with linear layers as they are, and as convolutions, however small; with a twin, however little it saves."
+    for name, value in {'lean.PIXELS': request.param, 'lean.MANY': 1, 'lean.MUCH': 1, 'evaluate.CALL': 0}.items(): monkeypatch.setattr(f'landscape_nb.{name}', value)
     return request.param
 
 def images(n=400, size=8):
@@ -209,6 +209,30 @@ def test_tied_weights():
     net[3].weight = net[1].weight
     ev, s = Evaluator(net, images(), 150), state_of(net)
     assert torch.equal(ev.wrong(s), as_it_is(ev, s)) and ev.found[0].first is None
+
+# networks that are run as they are
+
+@pytest.mark.parametrize('arch', WIDTH)
+def test_little_work_is_left_to_the_network(arch, monkeypatch):
+    (a, b), data = states(arch), images()
+    calls, _ = watch(make(arch).eval(), a, data[0][:2])
+    even = operations(calls)/2*400/len(calls)
+    def judged_with(call):
+        monkeypatch.setattr('landscape_nb.evaluate.CALL', call)
+        ev = Evaluator(make(arch), data, 150)
+        return ev, ev.lean(a)[0]
+    (lean, twin), (ev, none), asked = judged_with(.99*even), judged_with(1.01*even), []
+    assert twin and none is None
+    forward = ev.forward
+    ev.forward = lambda state, x: asked.append(len(x)) or forward(state, x)
+    for path, ts in ((Path((a, b)), [0, .2, .4, .6, .8, 1]), (lambda t: a, [0])):
+        asked.clear()
+        found, as_wanted = ev.along(path, ts, 'none'), lean.along(path, ts, 'none')
+        assert torch.equal(found.error, as_wanted.error) and torch.allclose(found.loss, as_wanted.loss, rtol=1e-4) and asked == [150, 150, 100]*len(ts)
+        assert torch.equal(ev.bits_along(path, ts, 'none'), lean.bits_along(path, ts, 'none'))
+    z = ev.logits(a).double()
+    assert abs(ev(a, 3.).loss - nn.functional.cross_entropy(3*z, ev.y).item()) < 1e-12*z.abs().max()
+    assert ev({k: v*torch.nan if v.is_floating_point() else v for k, v in a.items()}).error == 1
 
 # data that is no tensor
 
