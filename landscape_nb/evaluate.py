@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from fastcore.basics import patch
 from .group import State, SymmetryError
-from .lean import CAPABILITIES, PLAIN, WHOLE, Products, empty, find_twin, hooked, in_place, laid_out, operations, owners_of, watch
+from .lean import CAPABILITIES, PLAIN, WHOLE, Products, Twin, empty, find_twin, hooked, in_place, laid_out, operations, owners_of, watch
 from .margins import Margins, log_loss, margins, pack, slack, verdict
 from .moments import Moments, batch_moments, blend, fold, pooled
 from .store import out_of_memory
@@ -69,7 +69,7 @@ class Evaluator:
         self.batch_size, self.precision, self.memory, self.sample, self.device = batch_size, precision, memory, sample, device
         if self.tensors: self.hold(*data)
         else: self.count()
-        self.net, self.screens = empty(model), precision == 'screened' and multiplies_bfloat16(self.device)
+        self.net, self.plain, self.screens = empty(model), Twin(model, (), None, ()), precision == 'screened' and multiplies_bfloat16(self.device)
         self.norms = [m for m in self.net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
         self.probed = self.found = self.shapes = None
 
@@ -115,6 +115,13 @@ class Evaluator:
     def forward(self, state:State, x:Tensor)->Tensor:
         "Logits of one batch; differentiable in the state."
         return functional_call(self.net, state, (x,))
+
+    @torch.no_grad()
+    def itself(self, state:State, x:Tensor)->Tensor:
+        "What `forward` gives, without the time that it takes to find where the tensors of a state belong."
+        self.plain.load(state)
+        try: return self.plain.net(x)
+        finally: self.plain.load(None)
 
     def halve(self):
         "Half the batch from now on."
@@ -194,7 +201,7 @@ class Job:
 
     def forward(self, x:Tensor)->Tensor:
         "Logits by the network itself."
-        return self.ev.forward(self.state, as_in(self.state, x))
+        return self.ev.itself(self.state, as_in(self.state, x))
 
     def decide(self, x:Tensor, y:Tensor):
         "The errors of batches whose chunks were seen."

@@ -102,8 +102,8 @@ def planted_ties(n=300):
 def test_ties_are_decided_by_the_network(precision):
     net, s, data = planted_ties()
     ev = evaluator(net, data, 100, precision)
-    asked, forward = [], ev.forward
-    ev.forward = lambda state, x: asked.append(len(x)) or forward(state, x)
+    asked, itself = [], ev.itself
+    ev.itself = lambda state, x: asked.append(len(x)) or itself(state, x)
     assert torch.equal(ev.wrong(s), as_it_is(ev, s)) and asked.count(100) >= 3
 
 @pytest.mark.parametrize('row', [0, 150, 299])
@@ -114,8 +114,8 @@ def test_doubt_asks_for_its_own_batch(row):
     x[row] = 0          # all logits are equal
     ev = evaluator(net, (x, y), 100, 'exact')
     ev(s)
-    asked, forward = [], ev.forward
-    ev.forward = lambda state, x: asked.append(x) or forward(state, x)
+    asked, itself = [], ev.itself
+    ev.itself = lambda state, x: asked.append(x) or itself(state, x)
     wrong = ev.wrong(s)
     assert [torch.equal(o, x[row//100*100:row//100*100+100]) for o in asked if len(o) == 100] == [True] and torch.equal(wrong, as_it_is(ev, s))
 
@@ -212,6 +212,26 @@ def test_tied_weights():
 
 # networks that are run as they are
 
+class Odd(nn.Module):
+    "Tied, parametrised, reached by two names, and with a buffer that every pass changes."
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.out = nn.Linear(64, 64), nn.Linear(64, 64), nn.utils.parametrizations.weight_norm(nn.Linear(64, 10))
+        self.b.weight, self.again = self.a.weight, self.out
+        self.register_buffer('passes', torch.zeros(()))
+    def forward(self, x):
+        self.passes = self.passes + 1
+        return self.again(self.b(self.a(x.flatten(1)).relu()).relu())*self.passes
+
+@pytest.mark.parametrize('net', [Odd(), *map(make, WIDTH)], ids=lambda o: type(o).__name__)
+def test_the_network_itself_with_its_tensors_put_in_place(net):
+    x, kept = images(20), {k: v.clone() for k, v in state_of(net).items()}
+    ev, states = Evaluator(net, x), [generic_state(kept, dict(net.named_parameters()), stream('itself', i)) for i in (0, 1)]
+    for s in (*states, states[0]):
+        for again in range(2): assert torch.equal(ev.itself(s, x[0].to(torch.float64)), ev.forward(s, x[0].to(torch.float64)))
+    assert all(torch.equal(v, kept[k]) for k, v in state_of(net).items())
+    assert all(table[k].is_meta for table, k, _, _ in ev.plain.slots)
+
 @pytest.mark.parametrize('arch', WIDTH)
 def test_little_work_is_left_to_the_network(arch, monkeypatch):
     (a, b), data = states(arch), images()
@@ -223,8 +243,8 @@ def test_little_work_is_left_to_the_network(arch, monkeypatch):
         return ev, ev.lean(a)[0]
     (lean, twin), (ev, none), asked = judged_with(.99*even), judged_with(1.01*even), []
     assert twin and none is None
-    forward = ev.forward
-    ev.forward = lambda state, x: asked.append(len(x)) or forward(state, x)
+    itself = ev.itself
+    ev.itself = lambda state, x: asked.append(len(x)) or itself(state, x)
     for path, ts in ((Path((a, b)), [0, .2, .4, .6, .8, 1]), (lambda t: a, [0])):
         asked.clear()
         found, as_wanted = ev.along(path, ts, 'none'), lean.along(path, ts, 'none')
