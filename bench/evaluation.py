@@ -74,10 +74,13 @@ def perceptrons(epochs=4):
         return state_of(net)
     return make_model('mlp', seed=0).eval(), train(0), train(1), *data.train
 
+def random_states(net):
+    "Two states of random weights and statistics, float32."
+    return [{k: v.float() if v.is_floating_point() else v for k, v in generic_state(state_of(net), dict(net.named_parameters()), stream('bench', i)).items()} for i in (0, 1)]
+
 def convolutional(width, n, device='cpu'):
     net = make_model('resnet18', width=width, seed=0).eval()
-    a, b = ({k: v.float() if v.is_floating_point() else v for k, v in generic_state(state_of(net), dict(net.named_parameters()), stream('bench', i)).items()} for i in (0, 1))
-    a, b = ({k: v.to(device) for k, v in s.items()} for s in (a, b))
+    a, b = ({k: v.to(device) for k, v in s.items()} for s in random_states(net))
     return net, a, b, torch.randn(n, 1, 28, 28, generator=stream('bench', 'images')).to(device), torch.randint(10, (n,), generator=stream('bench', 'labels')).to(device)
 
 def titled(name, precision): return name + ', screened'*(precision == 'screened')
@@ -108,7 +111,7 @@ def small(o):
     digits = load_data('digits').train
     for arch, width, images in (('mlp', .2, 1437), ('lenet', 1., 50), ('resnet18', .0625, 300), ('densenet121', .125, 300)):
         net, x, y = make_model(arch, size=8, width=width, seed=0).eval(), *(part[:images] for part in digits)
-        path, ts = Way([{k: v.float() if v.is_floating_point() else v for k, v in generic_state(state_of(net), dict(net.named_parameters()), stream('bench', i)).items()} for i in (0, 1)]), torch.linspace(0, 1, 11).tolist()
+        path, ts = Way(random_states(net)), torch.linspace(0, 1, 11).tolist()
         ev, lean = (Evaluator(net, (x, y), 500) for _ in range(2))
         lean.lean(path(0))
         lean.found = find_twin(net, path(0), x[:4])[0], 500
