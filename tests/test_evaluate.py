@@ -161,12 +161,14 @@ def test_wide_kernels_multiply_less_and_judge_the_same():
     wide = lambda **kw: nn.Conv2d(260, 260, 3, **kw)
     net = nn.Sequential(nn.Conv2d(1, 260, 3, padding=1), nn.ReLU(), wide(padding=(1, 0), bias=False), nn.BatchNorm2d(260), nn.ReLU(), wide(padding=1), nn.ReLU(), wide(padding=1, stride=2), nn.ReLU(),
                         wide(padding='same'), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(260, 10)).eval()
-    for net, taken in ((net, ['2.weight', '5.weight']), (SharedKernels().eval(), [])):
+    for net, taken in ((net, {'2.weight': 4, '5.weight': 4}), (SharedKernels().eval(), {})):
         a, b = (generic_state(state_of(net), dict(net.named_parameters()), stream('wide', i)) for i in range(2))
         a, b = ({k: v.float() if v.is_floating_point() else v for k, v in s.items()} for s in (a, b))
         ev = Evaluator(net, tuple(o[:60] for o in images()), 40)
         for t in (0, .5, 1): assert torch.equal(ev.wrong(Path((a, b))(t)), as_it_is(ev, Path((a, b))(t)))
         assert ev.found[0].wide == taken
+        held = sum(v.numel()*v.element_size() for v in ev.found[0].state(a).values())
+        assert .99*held < ev.found[0].size(a) < 1.01*held
 
 def test_not_finite_is_wrong():
     ev, (a, _) = Evaluator(make('resnet18'), images(), 150), states('resnet18')
