@@ -1,12 +1,13 @@
 """Is evaluation faster than a loop of forward passes, with the same errors? One JSON.
 
-    python bench/evaluation.py [--rows product mlp resnet18 small energy energy-conv loss-landscapes refresh layout memory] [--repeat 5] [--threads 2] [--device cpu] [--out FILE]
+    python bench/evaluation.py [--rows product wide mlp resnet18 small energy energy-conv loss-landscapes refresh layout memory] [--repeat 5] [--threads 2] [--device cpu] [--out FILE]
 
 Both sides take turns in one process, and every repeat times both; the ratio is that of the best times, and the CPU seconds of the process are given
 beside, since they do not depend on what else the machine does. The loop is `functional_call`, argmax and comparison, batch by batch, at the batch size of the
 evaluator and at every point of a path (the error alone: it computes no loss, the evaluator does). Rows of paths are there twice: the second time screened in
 bfloat16, where the error is exact and the loss is not; on a processor without products in bfloat16 both are the same.
 - product: linear layers as they are (loop), and as convolutions of one image (ours), whether or not this processor is one where the package does so; largest difference of an output, relative to the largest output;
+- wide: convolutions with kernels of 3×3 on 64 images, channels last, as they are (loop), and by Winograd's algorithm on kernels made before (ours), whether or not the package does so for that many channels; largest error of either, relative to the largest output, beside float64;
 - mlp: 51 points between two perceptrons 784-256-256-10, trained for a few epochs on 10,000 images of Fashion-MNIST, straight and geodesic, batches of 2,500;
 - resnet18: a few points between two networks of width 1 with random weights and statistics, 1,024 images, batches of 128, statistics as they are; on an accelerator (`--device cuda`) 11 points, 10,000 images, batches of 2,500;
 - small: 11 points between two networks with random weights, on few of the digits, where the package takes the network as it is, and the same with its twin; the loop computes no loss;
@@ -30,7 +31,7 @@ from landscape_nb.data import load_data
 from landscape_nb.evaluate import PRECISIONS, Evaluator
 from landscape_nb.flatness import draw, local_energy, shaken
 from landscape_nb.group import generic_state, lift, state_of
-from landscape_nb.lean import Twin, as_pixels, find_twin, operations, watch
+from landscape_nb.lean import Twin, as_pixels, find_twin, laid_out, operations, spread, watch, winograd
 from landscape_nb.margins import unpack
 from landscape_nb.models import make_model
 from landscape_nb.paths import Path as Way
@@ -62,6 +63,15 @@ def product(o):
         x, w, b = (torch.randn(*shape, generator=stream('bench', i)) for i, shape in enumerate(((n, inputs), (outputs, inputs), (outputs,))))
         found, row = race(dict(loop=lambda: nn.functional.linear(x, w, b), ours=lambda: as_pixels(x, w, b)), 10*o.repeat)
         yield dict(name=f'product, {n:,} rows of {inputs} to {outputs}', difference=((found['loop']-found['ours']).abs().max()/found['loop'].abs().max()).item(), **row)
+
+def wide(o):
+    for channels, pixels in ((64, 28), (128, 14), (256, 7), (512, 7), (512, 4), (512, 2)):
+        held = {}
+        x, w, b = (torch.randn(shape, generator=stream('bench', i)) for i, shape in enumerate(((64, channels, pixels, pixels), (channels, channels, 3, 3), (channels,))))
+        x, w, side = laid_out(x, True), laid_out(w, True), 2 if pixels < 3 else 4
+        u, exact = spread(w, side), nn.functional.conv2d(x.double(), w.double(), b.double(), padding=1)
+        found, row = race(dict(loop=lambda: nn.functional.conv2d(x, w, b, padding=1), ours=lambda: winograd(x, u, b, (1, 1), held)), o.repeat)
+        yield dict(name=f'wide, {channels} channels of {pixels} x {pixels}', side=side, error={k: ((v-exact).abs().max()/exact.abs().max()).item() for k, v in found.items()}, **row)
 
 def perceptrons(epochs=4):
     "Two trained perceptrons and 10,000 images."
@@ -194,7 +204,7 @@ def memory(o):
     _, seconds, path = peak_of(lambda: Evaluator(net, (x, y), 250).along(Way((a, b)), [0, .25, .5, .75, 1], 'none'))
     yield dict(name='memory, densenet121', points=5, images=500, batch=250, forward_bytes=one, path_bytes=path, ratio=path/one, path_seconds=seconds)
 
-ROWS = dict(product=product, mlp=mlp, resnet18=resnet18, small=small, energy=energy, refresh=refresh, layout=layout, memory=memory) | {'energy-conv': energy_conv, 'loss-landscapes': loss_landscapes}
+ROWS = dict(product=product, wide=wide, mlp=mlp, resnet18=resnet18, small=small, energy=energy, refresh=refresh, layout=layout, memory=memory) | {'energy-conv': energy_conv, 'loss-landscapes': loss_landscapes}
 
 if __name__ == '__main__':
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
