@@ -302,9 +302,7 @@ def judged(self:Evaluator,
     if frame and (twin := self.lean(frame[0])[0]) and twin.first: products = Products(twin, [{k: v.to(self.device) for k, v in s.items()} for s in frame], self.memory//2)
     while (first := next(states, end)) is not end:
         self.fits(first)
-        twin = self.lean(first)[0]
-        size = sum(v.numel()*v.element_size() for v in first.values()) + (twin.size(first) if twin else 0)
-        room = self.memory//size if products or not self.tensors else 1
+        room = self.memory//sum(twin.size(first) for twin in (self.plain, self.lean(first)[0]) if twin) if products or not self.tensors else 1
         jobs = self.through([first, *islice(states, max(0, room-1))], products, logit_scale)
         yield from ((torch.cat(j.wrong), j.loss/len(self.y)) for j in jobs)
 

@@ -169,17 +169,17 @@ class Wide(nn.Module):
 
 def kernels(net:nn.Module, calls:Sequence[Call])->dict[str, int]: # convolution -> pixels of a side of a tile
     "The convolutions of whose products equation (2) saves more than a third."
-    owners, found = owners_of(net), {}
+    owners = owners_of(net)
     plain = lambda m: type(m) is nn.Conv2d and (m.kernel_size, m.stride, m.dilation, m.groups, m.padding_mode) == ((3, 3), (1, 1), (1, 1), 1, 'zeros') and not isinstance(m.padding, str)
-    products = lambda s, h, w: (s+2)**2 * -(-h//s) * -(-w//s)
-    for c in calls:
-        side = 0
-        if plain(c.module) and c.y.dim() == 4 and min(c.module.weight.shape[:2]) >= NARROW and owners[id(c.module.weight)] == 1:
-            side = min(MATRICES, key=lambda s: products(s, *c.y.shape[2:]))
-            if products(side, *c.y.shape[2:]) >= 6*c.y[0, 0].numel(): side = 0
-        found[c.name] = min(side, found.get(c.name, side))
-    return {k: side for k, side in found.items() if side}
-
+    def side(c):
+        if not (plain(c.module) and c.y.dim() == 4 and min(c.module.weight.shape[:2]) >= NARROW and owners[id(c.module.weight)] == 1): return 0
+        h, w = c.y.shape[2:]
+        products = {s: (s+2)**2 * -(-h//s) * -(-w//s) for s in MATRICES}
+        best = min(products, key=lambda s: products[s])
+        return best if products[best] < 6*h*w else 0
+    found = {}
+    for c in calls: found[c.name] = min(s := side(c), found.get(c.name, s))
+    return {k: s for k, s in found.items() if s}
 
 # %% ../nbs/05b_lean.ipynb #layers
 CHANGES = ('fold', 'inplace', 'channels_last', 'winograd', 'padded', 'pixels')
@@ -257,7 +257,7 @@ class Twin:
 
     def size(self, state:State)->int:
         "Bytes of what `state` gives."
-        return sum(v.numel()*v.element_size()*(self.wide[k]+2)**2//9 if k in self.wide else v.numel()*v.element_size() for k, v in state.items())
+        return sum(v.nbytes*(self.wide.get(k, 1)+2)**2//9 for k, v in state.items())
 
     def load(self, state:State|None):
         "Put the tensors of a state of the twin in their places; None: take them out, and let go of the buffers."
