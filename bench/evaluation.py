@@ -31,7 +31,8 @@ from landscape_nb.data import load_data
 from landscape_nb.evaluate import PRECISIONS, Evaluator
 from landscape_nb.flatness import draw, local_energy, shaken
 from landscape_nb.group import generic_state, lift, state_of
-from landscape_nb.lean import Twin, as_pixels, find_twin, laid_out, operations, spread, watch, winograd
+from landscape_nb.kernels import as_pixels, compiled, spread, winograd
+from landscape_nb.lean import Twin, find_twin, laid_out, operations, watch
 from landscape_nb.margins import unpack
 from landscape_nb.models import make_model
 from landscape_nb.paths import Path as Way

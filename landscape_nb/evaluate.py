@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from fastcore.basics import patch
 from .group import State, SymmetryError
-from .lean import CAPABILITIES, PLAIN, WHOLE, Products, Twin, empty, find_twin, hooked, in_place, laid_out, operations, owners_of, watch
+from .kernels import CAPABILITIES
+from .lean import PLAIN, WHOLE, Products, Twin, empty, find_twin, hooked, in_place, laid_out, operations, owners_of, watch
 from .margins import Margins, log_loss, margins, pack, slack, verdict
 from .moments import Moments, batch_moments, blend, fold, pooled
 from .store import out_of_memory

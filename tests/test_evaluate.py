@@ -6,7 +6,8 @@ from torch.func import functional_call
 from torch.utils.data import DataLoader, TensorDataset
 from landscape_nb.evaluate import CHUNK, STATISTICS, Corrected, Evaluator, Job
 from landscape_nb.group import generic_state, state_of
-from landscape_nb.lean import Products, find_twin, linear, operations, watch
+from landscape_nb.kernels import linear
+from landscape_nb.lean import Products, find_twin, operations, watch
 from landscape_nb.margins import margins, pack, slack, unpack, verdict
 from landscape_nb.models import make_model
 from landscape_nb.paths import Path
@@ -21,7 +22,7 @@ ONEDNN = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason='co
 @pytest.fixture(autouse=True, params=[False, pytest.param(True, marks=ONEDNN)], ids=['rows', 'pixels'])
 def pixels(request, monkeypatch):
     "Every test with linear layers as they are, and as convolutions, however small; with a twin, however little it saves."
-    for name, value in {'lean.PIXELS': request.param, 'lean.MANY': 1, 'lean.MUCH': 1, 'evaluate.CALL': 0}.items(): monkeypatch.setattr(f'landscape_nb.{name}', value)
+    for name, value in {'kernels.PIXELS': request.param, 'lean.PIXELS': request.param, 'kernels.MANY': 1, 'kernels.MUCH': 1, 'evaluate.CALL': 0}.items(): monkeypatch.setattr(f'landscape_nb.{name}', value)
     return request.param
 
 def images(n=400, size=8):
