@@ -66,12 +66,12 @@ def product(o):
         yield dict(name=f'product, {n:,} rows of {inputs} to {outputs}', difference=((found['loop']-found['ours']).abs().max()/found['loop'].abs().max()).item(), **row)
 
 def wide(o):
-    for channels, pixels in ((64, 28), (128, 14), (256, 7), (512, 7), (512, 4), (512, 2)):
+    for channels, pixels in ((16, 28), (32, 28), (64, 28), (64, 4), (64, 2), (128, 14), (256, 7), (512, 7), (512, 4), (512, 2)):
         held = {}
         x, w, b = (torch.randn(shape, generator=stream('bench', i)) for i, shape in enumerate(((64, channels, pixels, pixels), (channels, channels, 3, 3), (channels,))))
         x, w, side = laid_out(x, True), laid_out(w, True), 2 if pixels < 3 else 4
         u, exact = spread(w, side), nn.functional.conv2d(x.double(), w.double(), b.double(), padding=1)
-        found, row = race(dict(loop=lambda: nn.functional.conv2d(x, w, b, padding=1), ours=lambda: winograd(x, u, b, (1, 1), held)), o.repeat)
+        found, row = race(dict(loop=lambda: nn.functional.conv2d(x, w, b, padding=1), ours=lambda: winograd(x, u, b, channels, (1, 1), held)), o.repeat)
         yield dict(name=f'wide, {channels} channels of {pixels} x {pixels}', side=side, error={k: ((v-exact).abs().max()/exact.abs().max()).item() for k, v in found.items()}, **row)
 
 def perceptrons(epochs=4):

@@ -85,7 +85,7 @@ def spreadable(net:nn.Module, calls:Sequence[Call])->dict[str, int]: # convoluti
     owners = owners_of(net)
     plain = lambda m: type(m) is nn.Conv2d and (m.kernel_size, m.stride, m.dilation, m.groups, m.padding_mode) == ((3, 3), (1, 1), (1, 1), 1, 'zeros') and not isinstance(m.padding, str)
     def side(c):
-        if not (plain(c.module) and c.y.dim() == 4 and owners[id(c.module.weight)] == 1 and pays(min(c.module.weight.shape[:2]))): return 0
+        if not (plain(c.module) and c.y.dim() == 4 and owners[id(c.module.weight)] == 1 and pays(c.module.weight)): return 0
         h, w = c.y.shape[2:]
         products = {s: (s+2)**2 * -(-h//s) * -(-w//s) for s in MATRICES}
         best = min(products, key=lambda s: products[s])
@@ -125,10 +125,10 @@ class Wide(nn.Module):
     "A convolution whose kernels may be `spread`."
     def __init__(self, m:nn.Conv2d, held:dict):
         super().__init__()
-        self.weight, self.bias, self.padding, self.held = m.weight, m.bias, m.padding, held
+        self.weight, self.bias, self.outputs, self.padding, self.held = m.weight, m.bias, m.out_channels, m.padding, held
     def forward(self, x:Tensor)->Tensor:
-        if self.weight.dim() == 4: return nn.functional.conv2d(x, self.weight, self.bias, padding=self.padding)
-        return winograd(x, self.weight, self.bias, self.padding, self.held)
+        if self.weight.dtype == torch.bfloat16: return nn.functional.conv2d(x, self.weight, self.bias, padding=self.padding)
+        return winograd(x, self.weight, self.bias, self.outputs, self.padding, self.held)
 
 def switches(net:nn.Module)->list[nn.Module]:
     "The modules of torch that may work in place."
@@ -183,7 +183,7 @@ class Twin:
 
     def size(self, state:State)->int:
         "Bytes of what `state` gives."
-        return sum(v.nbytes*(self.wide.get(k, 1)+2)**2//9 for k, v in state.items())
+        return sum((spread(v.to('meta'), self.wide[k]) if k in self.wide else v).nbytes for k, v in state.items())
 
     def load(self, state:State|None):
         "Put the tensors of a state of the twin in their places; None: take them out, and let go of the buffers."
