@@ -7,7 +7,7 @@ beside, since they do not depend on what else the machine does. The loop is `fun
 evaluator and at every point of a path (the error alone: it computes no loss, the evaluator does). Rows of paths are there twice: the second time screened in
 bfloat16, where the error is exact and the loss is not; on a processor without products in bfloat16 both are the same.
 - product: linear layers as they are (loop), and as convolutions of one image (ours), whether or not this processor is one where the package does so; largest difference of an output, relative to the largest output;
-- wide: convolutions with kernels of 3×3 on 64 images, channels last, as they are (loop), and by Winograd's algorithm on kernels made before (ours), whether or not the package does so for that many channels; largest error of either, relative to the largest output, beside float64;
+- wide: convolutions with kernels of 3×3 on 64 images, channels last, as they are (loop), and by Winograd's algorithm (ours), in C where it could be compiled, on kernels made before, whether or not the package does so for that many channels; largest error of either, relative to the largest output, beside float64;
 - mlp: 51 points between two perceptrons 784-256-256-10, trained for a few epochs on 10,000 images of Fashion-MNIST, straight and geodesic, batches of 2,500;
 - resnet18: a few points between two networks of width 1 with random weights and statistics, 1,024 images, batches of 128, statistics as they are; on an accelerator (`--device cuda`) 11 points, 10,000 images, batches of 2,500;
 - small: 11 points between two networks with random weights, on few of the digits, where the package takes the network as it is, and the same with its twin; the loop computes no loss;
@@ -31,7 +31,7 @@ from landscape_nb.data import load_data
 from landscape_nb.evaluate import PRECISIONS, Evaluator
 from landscape_nb.flatness import draw, local_energy, shaken
 from landscape_nb.group import generic_state, lift, state_of
-from landscape_nb.kernels import as_pixels, compiled, spread, winograd
+from landscape_nb.kernels import as_pixels, spread, winograd
 from landscape_nb.lean import Twin, find_twin, laid_out, operations, watch
 from landscape_nb.margins import unpack
 from landscape_nb.models import make_model
@@ -72,7 +72,7 @@ def wide(o):
         x, w, side = laid_out(x, True), laid_out(w, True), 2 if pixels < 3 else 4
         u, exact = spread(w, side), nn.functional.conv2d(x.double(), w.double(), b.double(), padding=1)
         found, row = race(dict(loop=lambda: nn.functional.conv2d(x, w, b, padding=1), ours=lambda: winograd(x, u, b, channels, (1, 1), held)), o.repeat)
-        yield dict(name=f'wide, {channels} channels of {pixels} x {pixels}', side=side, error={k: ((v-exact).abs().max()/exact.abs().max()).item() for k, v in found.items()}, **row)
+        yield dict(name=f'wide, {channels} channels of {pixels} x {pixels}', side=side, compiled=u.dim() == 4, error={k: ((v-exact).abs().max()/exact.abs().max()).item() for k, v in found.items()}, **row)
 
 def perceptrons(epochs=4):
     "Two trained perceptrons and 10,000 images."

@@ -119,12 +119,12 @@ static void into_NAME(const REAL *x, REAL *v, long i, long j, long h, long w, lo
 
 # %% ../nbs/05b_kernels.ipynb #product
 PRODUCT = r"""
-static inline __attribute__((always_inline)) void product_NAME(const REAL *v, const REAL *u, REAL *m, long c, long apart, int rows)
-{ // v: [rows, c]; u: [c, outputs of a block]; m: rows `apart` from each other
+static inline __attribute__((always_inline)) void product_NAME(const REAL *v, const REAL *u, REAL *m, long c, long apart, int size, int rows)
+{ // v: [rows, c], rows <= size; u: [c, outputs of a block]; m: rows `apart` from each other
   enum { L = lanes_NAME };
   vector_NAME sum[ROWS][COLUMNS] = {0};
   for (long k = 0; k < c; k++)
-    for (int i = 0; i < ROWS; i++)
+    for (int i = 0; i < size; i++)
       for (int j = 0; j < COLUMNS; j++) sum[i][j] += v[(i < rows ? i : 0)*c+k] * *(const numbers_NAME*)(u+(k*COLUMNS+j)*L);
   for (int i = 0; i < rows; i++) for (int j = 0; j < COLUMNS; j++) *(numbers_NAME*)(m+i*apart+j*L) = sum[i][j];
 }
@@ -163,11 +163,12 @@ void winograd_NAME(const REAL *x, const REAL *u, const REAL *bias, REAL *y, REAL
       long at = first+t, i = at/tw%th*S, j = at%tw*S;
       into_NAME(x+at/(th*tw)*h*w*c, v+t*c, i-p, j-q, h, w, c, T*c);
     }
-    for (long r = 0; r < R; r++) for (long b = 0; b < blocks; b++) for (long t = 0; t < some; t += ROWS) {
-      const REAL *of = v+(r*T+t)*c, *by = u+(r*blocks+b)*c*B;
-      REAL *to = m+((r*T+t)*blocks+b)*B;
-      if (some-t >= ROWS) product_NAME(of, by, to, c, blocks*B, ROWS);
-      else product_NAME(of, by, to, c, blocks*B, some-t);
+    for (long r = 0; r < R; r++) for (long b = 0; b < blocks; b++) {
+      const REAL *of = v+r*T*c, *by = u+(r*blocks+b)*c*B;
+      REAL *to = m+(r*T*blocks+b)*B;
+      long t = 0;
+      for (; t+ROWS <= some; t += ROWS) product_NAME(of+t*c, by, to+t*blocks*B, c, blocks*B, ROWS, ROWS);
+      for (; t < some; t += ROWS/3) product_NAME(of+t*c, by, to+t*blocks*B, c, blocks*B, ROWS/3, some-t < ROWS/3 ? some-t : ROWS/3);
     }
     for (long t = 0; t < some; t++) {
       long at = first+t, i = at/tw%th*S, j = at%tw*S;
@@ -229,9 +230,12 @@ def in_c(w:Tensor)->bool: # [out, in, 3, 3]
 def by_c(x:Tensor, u:Tensor, b:Tensor|None, padding:tuple[int, int], y:Tensor, held:dict): # [n, h, w, in], [(side+2)², blocks, in, block], [out]; y: [n, h, w, out]
     "Writes equation (1) into `y`."
     r, blocks, c, block = u.shape
-    threads, together, real = torch.get_num_threads(), TOGETHER[u.nbytes > LARGE], {torch.float32: 'float', torch.float64: 'double'}[x.dtype]
+    side, real = math.isqrt(r)-2, {torch.float32: 'float', torch.float64: 'double'}[x.dtype]
+    tiles, threads = len(y)*math.prod(-(-size//side) for size in y.shape[1:3]), torch.get_num_threads()
+    together = min(TOGETHER[u.nbytes > LARGE], -(-tiles//threads))
+    threads = min(threads, -(-tiles//together))
     scratch = reused(held, 'scratch', (threads*r*together*(c+blocks*block),), x)
-    getattr(compiled().library, f'winograd_{math.isqrt(r)-2}_{real}')(*(None if t is None else t.data_ptr() for t in (x, u, b, y, scratch)), *x.shape, y.shape[-1], *padding, together, threads)
+    getattr(compiled().library, f'winograd_{side}_{real}')(*(None if t is None else t.data_ptr() for t in (x, u, b, y, scratch)), *x.shape, y.shape[-1], *padding, together, threads)
 
 # %% ../nbs/05b_kernels.ipynb #winograd
 NARROW = 24, 256       # channels from which equation (1) pays, in C and by torch

@@ -158,7 +158,9 @@ class SharedKernels(nn.Module):
     def __init__(self): super().__init__(); self.a, self.b, self.out = nn.Conv2d(1, 260, 3, padding=1), nn.Conv2d(260, 260, 3, padding=1), nn.Linear(260, 10)
     def forward(self, x): return self.out((self.b(self.a(x).relu()) + self.b.weight.mean()).mean((2, 3)))
 
-def test_wide_kernels_multiply_less_and_judge_the_same():
+@pytest.mark.parametrize('c', [True, False], ids=['C', 'torch'])
+def test_wide_kernels_multiply_less_and_judge_the_same(c, monkeypatch):
+    if not c: monkeypatch.setattr('landscape_nb.kernels.compiled', lambda: None)
     wide = lambda **kw: nn.Conv2d(260, 260, 3, **kw)
     net = nn.Sequential(nn.Conv2d(1, 260, 3, padding=1), nn.ReLU(), wide(padding=(1, 0), bias=False), nn.BatchNorm2d(260), nn.ReLU(), wide(padding=1), nn.ReLU(), wide(padding=1, stride=2), nn.ReLU(),
                         wide(padding='same'), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(260, 10)).eval()
