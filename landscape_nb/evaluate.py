@@ -72,7 +72,7 @@ class Evaluator:
         else: self.count()
         self.net, self.plain, self.screens = empty(model), Twin(model, (), None, ()), precision == 'screened' and multiplies_bfloat16(self.device)
         self.norms = [m for m in self.net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
-        self.probed = self.found = self.shapes = None
+        self.probed = self.found = self.shapes = self.unfolded = None
 
     def hold(self, x:Tensor, y:Tensor):
         "Keep the data as two tensors."
@@ -129,7 +129,7 @@ class Evaluator:
         self.batch_size = max(1, min(self.batch_size, len(self.y))//2)
         if self.found:
             self.found = self.found[0], min(self.found[1], self.batch_size)
-            if self.found[0]: self.found[0].load(None)
+            if self.found[0]: self.found[0].load(None); self.found[0].held.clear()
         if self.device.type == 'cuda': torch.cuda.empty_cache()
         warnings.warn(f'the memory of {self.device} does not suffice: images are evaluated in batches of {self.batch_size}', stacklevel=3)
 
@@ -280,7 +280,9 @@ def sweep(self:Evaluator, jobs:Sequence[Job], products:Products|None):
                 for job in jobs: job.see(part, made if job.mix else None)
                 done += len(part)
         for job in jobs: job.decide(x, y)
-    if jobs[0].twin: jobs[0].twin.load(None)
+    if twin := jobs[0].twin:
+        twin.load(None)
+        for job in jobs: twin.give(job.looks.pop()[0])
 
 @patch
 @again
@@ -301,11 +303,14 @@ def judged(self:Evaluator,
     "What each state gets wrong."
     states, products, end = iter(states), None, object()
     if frame and (twin := self.lean(frame[0])[0]) and twin.first: products = Products(twin, [{k: v.to(self.device) for k, v in s.items()} for s in frame], self.memory//2)
-    while (first := next(states, end)) is not end:
-        self.fits(first)
-        room = self.memory//sum(twin.size(first) for twin in (self.plain, self.lean(first)[0]) if twin) if products or not self.tensors else 1
-        jobs = self.through([first, *islice(states, max(0, room-1))], products, logit_scale)
-        yield from ((torch.cat(j.wrong), j.loss/len(self.y)) for j in jobs)
+    try:
+        while (first := next(states, end)) is not end:
+            self.fits(first)
+            room = self.memory//sum(twin.size(first) for twin in (self.plain, self.lean(first)[0]) if twin) if products or not self.tensors else 1
+            jobs = self.through([first, *islice(states, max(0, room-1))], products, logit_scale)
+            yield from ((torch.cat(j.wrong), j.loss/len(self.y)) for j in jobs)
+    finally:
+        if self.found and self.found[0]: self.found[0].held.clear()      # buffers
 
 @patch
 def scores(self:Evaluator, states:Iterable[State], frame:Sequence[State]=(), logit_scale:float=1.)->Iterator[Score]:
@@ -348,6 +353,12 @@ class _Enough(Exception):
     "Ends a forward pass that has come as far as it is needed."
 
 @patch
+def keeping(self:Evaluator, twin:Twin)->Twin:
+    "The twin with its normalisations in their places; made once."
+    if not self.unfolded: self.unfolded = Twin(self.net, (), None, {*twin.changes} & {'inplace', 'channels_last', 'winograd'}, {k.removesuffix('.weight'): side for k, side in twin.wide.items()})
+    return self.unfolded
+
+@patch
 @again
 @torch.no_grad()
 def settle(self:Evaluator,
@@ -361,6 +372,9 @@ def settle(self:Evaluator,
     state = {k: v.to(self.device, copy=k.rpartition('.')[0] in sites) for k, v in state.items()}
     batches, parts, twin = self.batches(state, n or self.sample), {k: [] for k in sites}, self.lean(state)[0]
     batches = [laid_out(x, bool(twin and twin.last)) for x in batches]
+    lean = self.keeping(twin) if twin and twin.wide and targets is None else None
+    net, forward = (lean.net, lean) if lean else (self.net, functools.partial(self.forward, state))
+    sites = {k: net.get_submodule(k) for k in sites}
     def measure(k, m, x, axis):
         parts[k].append(batch_moments(x, axis))
         if len(parts[k]) == len(batches):
@@ -374,12 +388,14 @@ def settle(self:Evaluator,
             r, add = (v.to(out).view(view) for v in measure(k, m, out, _axis(m)))
             return out*r + add
         return hook
+    if lean: lean.load(lean.state(state))      # the statistics in it are those of `state`, to be written
     for group in [list(sites)] if len(batches) == 1 else [[k] for k in sites]:
         hooks = [sites[k].register_forward_hook(behind(k)) if type(sites[k]).forward in PLAIN else sites[k].register_forward_pre_hook(before(k)) for k in group]
-        with hooked(hooks), in_place(self.net, bool(twin and 'inplace' in twin.changes)):
+        with hooked(hooks), in_place(net, bool(twin and 'inplace' in twin.changes)):
             for x in batches:
-                try: self.forward(state, x)
+                try: forward(x)
                 except _Enough: pass
+    if lean: lean.load(None); lean.held.clear()
     return state
 
 # %% ../nbs/06_evaluate.ipynb #refresh

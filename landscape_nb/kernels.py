@@ -119,14 +119,22 @@ static void into_NAME(const REAL *x, REAL *v, long i, long j, long h, long w, lo
 
 # %% ../nbs/05b_kernels.ipynb #product
 PRODUCT = r"""
-static inline __attribute__((always_inline)) void product_NAME(const REAL *v, const REAL *u, REAL *m, long c, long apart, int size, int rows)
-{ // v: [rows, c], rows <= size; u: [c, outputs of a block]; m: rows `apart` from each other
+static inline __attribute__((always_inline)) void few_NAME(const REAL *v, const REAL *u, REAL *m, long c, long apart, int columns, int size, int rows)
+{ // v: [rows, c], rows <= size; u: [c, columns of vectors]; m: rows `apart` from each other
   enum { L = lanes_NAME };
   vector_NAME sum[ROWS][COLUMNS] = {0};
   for (long k = 0; k < c; k++)
     for (int i = 0; i < size; i++)
-      for (int j = 0; j < COLUMNS; j++) sum[i][j] += v[(i < rows ? i : 0)*c+k] * *(const numbers_NAME*)(u+(k*COLUMNS+j)*L);
-  for (int i = 0; i < rows; i++) for (int j = 0; j < COLUMNS; j++) *(numbers_NAME*)(m+i*apart+j*L) = sum[i][j];
+      for (int j = 0; j < columns; j++) sum[i][j] += v[(i < rows ? i : 0)*c+k] * *(const numbers_NAME*)(u+(k*columns+j)*L);
+  for (int i = 0; i < rows; i++) for (int j = 0; j < columns; j++) *(numbers_NAME*)(m+i*apart+j*L) = sum[i][j];
+}
+
+static inline __attribute__((always_inline)) void product_NAME(const REAL *v, const REAL *u, REAL *m, long c, long apart, int columns, long rows)
+{
+  enum { F = ROWS/3 };
+  long t = 0;
+  for (; t+ROWS <= rows; t += ROWS) few_NAME(v+t*c, u, m+t*apart, c, apart, columns, ROWS, ROWS);
+  for (; t < rows; t += F) few_NAME(v+t*c, u, m+t*apart, c, apart, columns, F, rows-t < F ? rows-t : F);
 }
 """
 
@@ -151,9 +159,9 @@ static void back_NAME(const REAL *m, const REAL *bias, REAL *y, long i, long j, 
   }
 }
 
-void winograd_NAME(const REAL *x, const REAL *u, const REAL *bias, REAL *y, REAL *scratch, long n, long h, long w, long c, long outputs, long p, long q, long T, long threads)
-{ // x: [n, h, w, c]; u: [values, blocks, c, outputs of a block]; y: [n, h+2p-2, w+2q-2, outputs]; scratch: for T tiles of every thread
-  enum { S = side_NAME, R = edge_NAME*edge_NAME, B = COLUMNS*lanes_NAME };
+void winograd_NAME(const REAL *x, const REAL *u, const REAL *bias, REAL *y, REAL *scratch, long n, long h, long w, long c, long outputs, long B, long p, long q, long T, long threads)
+{ // x: [n, h, w, c]; u: [values, blocks, c, B]; y: [n, h+2p-2, w+2q-2, outputs]; scratch: for T tiles of every thread
+  enum { S = side_NAME, R = edge_NAME*edge_NAME };
   long oh = h+2*p-2, ow = w+2*q-2, th = (oh+S-1)/S, tw = (ow+S-1)/S, tiles = n*th*tw, blocks = (outputs+B-1)/B;
   #pragma omp parallel for schedule(dynamic) num_threads(threads)
   for (long first = 0; first < tiles; first += T) {
@@ -166,9 +174,8 @@ void winograd_NAME(const REAL *x, const REAL *u, const REAL *bias, REAL *y, REAL
     for (long r = 0; r < R; r++) for (long b = 0; b < blocks; b++) {
       const REAL *of = v+r*T*c, *by = u+(r*blocks+b)*c*B;
       REAL *to = m+(r*T*blocks+b)*B;
-      long t = 0;
-      for (; t+ROWS <= some; t += ROWS) product_NAME(of+t*c, by, to+t*blocks*B, c, blocks*B, ROWS, ROWS);
-      for (; t < some; t += ROWS/3) product_NAME(of+t*c, by, to+t*blocks*B, c, blocks*B, ROWS/3, some-t < ROWS/3 ? some-t : ROWS/3);
+      if (B == lanes_NAME) product_NAME(of, by, to, c, blocks*B, 1, some);
+      else product_NAME(of, by, to, c, blocks*B, COLUMNS, some);
     }
     for (long t = 0; t < some; t++) {
       long at = first+t, i = at/tw%th*S, j = at%tw*S;
@@ -179,7 +186,7 @@ void winograd_NAME(const REAL *x, const REAL *u, const REAL *bias, REAL *y, REAL
 """
 
 # %% ../nbs/05b_kernels.ipynb #compile
-COLUMNS = 2              # vectors of outputs of a product
+COLUMNS = 2              # vectors of outputs of a product, at most
 TOGETHER = 12, 36        # tiles of a group; where the kernels are too many for the cache, they are read less often
 LARGE = 2**24            # bytes of such kernels
 
@@ -203,7 +210,9 @@ class Compiled(NamedTuple):
     "What is written in C, compiled for this machine."
     library: ctypes.CDLL
     bytes: int              # of a vector
-    def block(self, dtype:torch.dtype)->int: return COLUMNS*self.bytes//dtype.itemsize      # outputs of a product
+    def block(self, w:Tensor)->int: # outputs of a product
+        lanes = self.bytes//w.element_size()
+        return lanes*min(COLUMNS, -(-len(w)//lanes))
 
 def _openmp(): # the files that this process has loaded
     return {l.split()[-1] for l in Path('/proc/self/maps').read_text().splitlines() if 'omp' in l.rpartition('/')[2]}
@@ -219,7 +228,7 @@ def compiled()->Compiled|None:
             subprocess.run([*shlex.split(os.environ.get('CC') or 'cc'), *'-O3 -march=native -fopenmp -shared -fPIC -x c - -o'.split(), file], input=source(bytes, rows), text=True, capture_output=True, check=True, timeout=60)
             library = ctypes.CDLL(file)
         for side in MATRICES:
-            for real in ('float', 'double'): getattr(library, f'winograd_{side}_{real}').argtypes = [ctypes.c_void_p]*5 + [ctypes.c_long]*9
+            for real in ('float', 'double'): getattr(library, f'winograd_{side}_{real}').argtypes = [ctypes.c_void_p]*5 + [ctypes.c_long]*10
         return Compiled(library, bytes) if _openmp() == before else None
     except (OSError, ValueError, AttributeError, subprocess.SubprocessError): return None
 
@@ -235,24 +244,29 @@ def by_c(x:Tensor, u:Tensor, b:Tensor|None, padding:tuple[int, int], y:Tensor, h
     together = min(TOGETHER[u.nbytes > LARGE], -(-tiles//threads))
     threads = min(threads, -(-tiles//together))
     scratch = reused(held, 'scratch', (threads*r*together*(c+blocks*block),), x)
-    getattr(compiled().library, f'winograd_{side}_{real}')(*(None if t is None else t.data_ptr() for t in (x, u, b, y, scratch)), *x.shape, y.shape[-1], *padding, together, threads)
+    getattr(compiled().library, f'winograd_{side}_{real}')(*(None if t is None else t.data_ptr() for t in (x, u, b, y, scratch)), *x.shape, y.shape[-1], block, *padding, together, threads)
 
 # %% ../nbs/05b_kernels.ipynb #winograd
-NARROW = 24, 256       # channels from which equation (1) pays, in C and by torch
+NARROW = 16, 256       # channels from which equation (1) pays, in C and by torch
 
 def pays(w:Tensor)->bool: # [out, in, 3, 3]
     "Is equation (1) the faster convolution with these kernels?"
     channels = min(w.shape[:2])
     return channels >= NARROW[1] or channels >= NARROW[0] and in_c(w)
 
-def spread(w:Tensor, side:int, c:bool=True)->Tensor: # [out, in, 3, 3] -> [(side+2)², blocks, in, outputs of a block] for C, where that can be; else [(side+2)², out, in]
+def spread(
+    w:Tensor, side:int,    # [out, in, 3, 3]
+    c:bool=True,           # for C, where that can be
+    out:Tensor|None=None   # what was spread before, of as many kernels, and may be written over
+)->Tensor: # [(side+2)², blocks, in, outputs of a block] for C, else [(side+2)², out, in]
     "Kernels as equation (1) multiplies them."
     g = MATRICES[side][1]
     if c and in_c(w):
-        block = compiled().block(w.dtype)
+        block = compiled().block(w)
         w = nn.functional.pad(w, [0]*7 + [-len(w) % block]).unflatten(0, (-1, block)).permute(3, 4, 0, 2, 1)
     else: w = w.permute(2, 3, 0, 1)
-    return (torch.kron(g, g).to(w) @ w.reshape(9, -1)).view(-1, *w.shape[2:])
+    taken = None if out is None or out.dtype != w.dtype else out.view(len(out), -1)
+    return torch.mm(torch.kron(g, g).to(w), w.reshape(9, -1), out=taken).view(-1, *w.shape[2:])
 
 @torch.no_grad()
 def winograd(

@@ -178,7 +178,7 @@ class Twin:
 
     def state(self, state:State)->State:
         "What the twin wants of a state."
-        out = {k: spread(v, self.wide[k]) if k in self.wide and v.dtype != torch.bfloat16 else laid_out(v, self.last) for k, v in folded(state, self.pairs).items()}
+        out = {k: spread(v, self.wide[k], out=self.held.pop(k, None)) if k in self.wide and v.dtype != torch.bfloat16 else laid_out(v, self.last) for k, v in folded(state, self.pairs).items()}
         return out | {k: torch.cat([out[k], out[k].new_zeros(-len(out[k]) % WHOLE, *out[k].shape[1:])]) for k in self.padded if k in out}
 
     def size(self, state:State)->int:
@@ -186,9 +186,12 @@ class Twin:
         return sum((spread(v.to('meta'), self.wide[k]) if k in self.wide else v).nbytes for k, v in state.items())
 
     def load(self, state:State|None):
-        "Put the tensors of a state of the twin in their places; None: take them out, and let go of the buffers."
-        if state is None: self.held.clear()
+        "Put the tensors of a state of the twin in their places; None: take them out."
         for table, k, bare, name in self.slots: table[k] = bare if state is None else state[name]
+
+    def give(self, state:State):
+        "Give back what `state` gave: its spread kernels may be written over."
+        self.held.update({k: state[k] for k in self.wide if state[k].dtype != torch.bfloat16})
 
     @torch.no_grad()
     def __call__(self, x:Tensor, given:Tensor|None=None)->Tensor: # given: what the first layer gives for x
@@ -222,7 +225,7 @@ def holds(twin:Twin, state:State, x:Tensor, z:Tensor)->bool: # float64 all; z: l
         if twin.first: found.append(twin(x, nn.functional.linear(twin.entry(x), s[f'{twin.first}.weight'], s.get(f'{twin.first}.bias'))))
         return torch.equal(x, kept) and all(near(o, z) for o in found)
     except Exception: return False
-    finally: twin.load(None)
+    finally: twin.load(None); twin.held.clear()
 
 def entrance(net:nn.Module, one:Sequence[Call], other:Sequence[Call])->str|None:
     "The linear layer whose input is the same under two states, if the first that runs is one and runs once."

@@ -6,7 +6,7 @@ from torch.func import functional_call
 from torch.utils.data import DataLoader, TensorDataset
 from landscape_nb.evaluate import CHUNK, STATISTICS, Corrected, Evaluator, Job
 from landscape_nb.group import generic_state, state_of
-from landscape_nb.kernels import linear
+from landscape_nb.kernels import compiled, linear
 from landscape_nb.lean import Products, find_twin, operations, watch
 from landscape_nb.margins import margins, pack, slack, unpack, verdict
 from landscape_nb.models import make_model
@@ -271,7 +271,8 @@ def test_batches_from_anywhere():
         assert ev.along(Path((a, b)), [0, .5, 1]).error.tolist() == whole.along(Path((a, b)), [0, .5, 1]).error.tolist()
     assert ev.x.shape == x.shape and ev.tensors
 
-def test_small_batches_are_settled_together():
+def test_small_batches_are_settled_together(monkeypatch):
+    monkeypatch.setattr('landscape_nb.kernels.compiled', lambda: None)      # the network itself, whose passes are counted
     (x, y), a = images(), states('resnet18', torch.float64)[0]
     ev, asked = Evaluator(make('resnet18'), DataLoader(TensorDataset(x, y), 30), 250), []
     ev.lean(a); ev.probe(a)
@@ -280,7 +281,8 @@ def test_small_batches_are_settled_together():
     once = ev.refresh(a, 200)
     assert asked == [200] and all(torch.allclose(v, once[k], rtol=1e-9) for k, v in Evaluator(make('resnet18'), (x, y), 30).refresh(a, 200).items())
 
-def test_settling_works_in_place_and_leaves_no_trace():
+def test_settling_works_in_place_and_leaves_no_trace(monkeypatch):
+    monkeypatch.setattr('landscape_nb.kernels.compiled', lambda: None)
     ev, a = Evaluator(make('resnet18'), images()), states('resnet18', torch.float64)[0]
     switches, seen = [m for m in ev.net.modules() if isinstance(m, nn.ReLU)], []
     forward = ev.forward
@@ -290,6 +292,17 @@ def test_settling_works_in_place_and_leaves_no_trace():
     assert seen == [[True]*len(switches)] and not any(m.inplace for m in switches)
     ev.found = None, 400       # no twin: nothing is known to be safe
     assert all(torch.allclose(v, once[k], rtol=1e-9) for k, v in ev.refresh(a).items()) and seen[-1] == [False]*len(switches)
+
+@pytest.mark.parametrize('batch', [400, 150])
+def test_statistics_are_those_of_the_network_where_convolutions_are_wide(batch, monkeypatch):
+    a = states('resnet18', torch.float64)[0]
+    found = []
+    for c in (lambda: None, compiled):
+        monkeypatch.setattr('landscape_nb.kernels.compiled', c)
+        ev = Evaluator(make('resnet18'), images(), batch)
+        found += [ev.refresh(a), ev.refresh(a)]
+        assert bool(ev.lean(a)[0].wide) == (c() is not None)
+    assert all(torch.allclose(v, o[k], rtol=1e-9) for o in found for k, v in found[0].items())
 
 def test_images_of_several_sizes_are_settled():
     small, large = images(40, 8), images(40, 12)
