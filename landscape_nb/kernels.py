@@ -66,7 +66,6 @@ def tiled(x:Tensor, side:int, padding:tuple[int, int], v:Tensor, held:dict): # [
     d.view(n, th, tw, e, e, c).copy_(wide.as_strided((n, th, tw, e, e, c), (sn, side*sh, side*sw, sh, sw, 1)))
     each(MATRICES[side][0], d, v)
 
-
 TILES = 2**22      # bytes of a group of tiles, if they are MANY
 
 def by_torch(x:Tensor, u:Tensor, b:Tensor|None, padding:tuple[int, int], y:Tensor, held:dict): # [n, h, w, in], [(side+2)², out, in], [out]; y: [n, h, w, out]
@@ -274,9 +273,13 @@ def winograd(
     outputs:int, padding:tuple[int, int],
     held:dict                           # for buffers
 )->Tensor: # [n, out, ...], channels last
-    "Equation (1): the convolution of `x`."
-    x, (p, q) = x.permute(0, 2, 3, 1).contiguous(), padding
+    "Equation (1): the convolution of `x`; RuntimeError where it has other channels or numbers than the kernels, or fewer pixels."
+    c, (p, q) = u.shape[-1 if u.dim() == 3 else -2], padding
+    if x.dim() != 4 or x.shape[1] != c or min(x.shape[2]+2*p, x.shape[3]+2*q) < 3 or {x.dtype, x.device} != {u.dtype, u.device} or b is not None and (b.dtype, b.shape) != (u.dtype, (outputs,)):
+        raise RuntimeError(f'winograd: wanted images [n, {c}, h, w] of 3x3 pixels at least and {outputs} biases, {u.dtype} on {u.device}; got {[*x.shape]}, {x.dtype} on {x.device}' + ('' if b is None else f', and {[*b.shape]}, {b.dtype}'))
+    x = x.permute(0, 2, 3, 1).contiguous()
     n, h, w, _ = x.shape
     y = x.new_empty(n, h+2*p-2, w+2*q-2, outputs)
-    (by_torch if u.dim() == 3 else by_c)(x, u, b, padding, y, held)
+    if not n: return y.permute(0, 3, 1, 2)
+    (by_torch if u.dim() == 3 else by_c)(x, u, b if b is None else b.contiguous(), padding, y, held)
     return y.permute(0, 3, 1, 2)

@@ -64,3 +64,13 @@ def test_what_is_not_a_number_stays_in_sight():
 
 def test_half_precision_is_left_to_torch():
     assert not kernels.in_c(torch.zeros(64, 64, 3, 3, dtype=torch.bfloat16)) and spread(torch.zeros(64, 64, 3, 3, device='meta'), 4).device.type == 'meta'
+
+@pytest.mark.parametrize('c', [False, True], ids=['torch', 'C'])
+def test_refuses_what_it_would_read_beyond(c):
+    x, g, b = case(2, 20, 24, 6, 6, torch.float32)
+    u = spread(g, 4, c)
+    for wrong in (dict(x=x.double()), dict(x=x[:, :19]), dict(x=x[..., :1]), dict(b=b.double()), dict(b=b[:23])):
+        given = dict(x=x, b=b) | wrong
+        with pytest.raises(RuntimeError, match='winograd: wanted images .n, 20, h, w. .* 24 biases'): winograd(given['x'], u, given['b'], 24, (0, 0), {})
+    every = torch.stack([b, b], 1)[:, 0]
+    assert not every.is_contiguous() and torch.equal(winograd(x, u, every, 24, (0, 0), {}), winograd(x, u, b, 24, (0, 0), {})) and len(winograd(x[:0], u, b, 24, (1, 1), {})) == 0
