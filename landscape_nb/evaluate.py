@@ -129,7 +129,7 @@ class Evaluator:
         self.batch_size = max(1, min(self.batch_size, len(self.y))//2)
         if self.found:
             self.found = self.found[0], min(self.found[1], self.batch_size)
-            if self.found[0]: self.found[0].load(None); self.found[0].held.clear()
+            if self.found[0]: self.found[0].rest()
         if self.device.type == 'cuda': torch.cuda.empty_cache()
         warnings.warn(f'the memory of {self.device} does not suffice: images are evaluated in batches of {self.batch_size}', stacklevel=3)
 
@@ -389,13 +389,15 @@ def settle(self:Evaluator,
             return out*r + add
         return hook
     if lean: lean.load(lean.state(state))      # the statistics in it are those of `state`, to be written
-    for group in [list(sites)] if len(batches) == 1 else [[k] for k in sites]:
-        hooks = [sites[k].register_forward_hook(behind(k)) if type(sites[k]).forward in PLAIN else sites[k].register_forward_pre_hook(before(k)) for k in group]
-        with hooked(hooks), in_place(net, bool(twin and 'inplace' in twin.changes)):
-            for x in batches:
-                try: forward(x)
-                except _Enough: pass
-    if lean: lean.load(None); lean.held.clear()
+    try:
+        for group in [list(sites)] if len(batches) == 1 else [[k] for k in sites]:
+            hooks = [sites[k].register_forward_hook(behind(k)) if type(sites[k]).forward in PLAIN else sites[k].register_forward_pre_hook(before(k)) for k in group]
+            with hooked(hooks), in_place(net, bool(twin and 'inplace' in twin.changes)):
+                for x in batches:
+                    try: forward(x)
+                    except _Enough: pass
+    finally:
+        if lean: lean.rest()
     return state
 
 # %% ../nbs/06_evaluate.ipynb #refresh

@@ -8,7 +8,7 @@ __all__ = ['PLAIN', 'CHANGES', 'WHOLE', 'FEW', 'Call', 'hooked', 'watch', 'opera
            'Twin', 'near', 'holds', 'entrance', 'outlet', 'find_twin', 'Mixture', 'Products']
 
 # %% ../nbs/05c_lean.ipynb #imports
-import copy
+import copy, math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from .group import State, generic_state
-from .kernels import MATRICES, PIXELS, linear, pays, reused, spread, winograd
+from .kernels import MATRICES, PIXELS, across, linear, pays, reused, spread, winograd
 from .store import stream
 
 # %% ../nbs/05c_lean.ipynb #watch
@@ -87,7 +87,7 @@ def spreadable(net:nn.Module, calls:Sequence[Call])->dict[str, int]: # convoluti
     def side(c):
         if not (plain(c.module) and c.y.dim() == 4 and owners[id(c.module.weight)] == 1 and pays(c.module.weight)): return 0
         h, w = c.y.shape[2:]
-        products = {s: (s+2)**2 * -(-h//s) * -(-w//s) for s in MATRICES}
+        products = {s: (s+2)**2*math.prod(across((h, w), s)) for s in MATRICES}
         best = min(products, key=lambda s: products[s])
         return best if products[best] < 6*h*w else 0
     found = {}
@@ -191,7 +191,12 @@ class Twin:
 
     def give(self, state:State):
         "Give back what `state` gave: its spread kernels may be written over."
-        self.held.update({k: state[k] for k in self.wide if state[k].dtype != torch.bfloat16})
+        self.held.update({k: state[k] for k in self.wide})
+
+    def rest(self):
+        "Without weights and buffers, until it is loaded again."
+        self.load(None)
+        self.held.clear()
 
     @torch.no_grad()
     def __call__(self, x:Tensor, given:Tensor|None=None)->Tensor: # given: what the first layer gives for x
@@ -225,7 +230,7 @@ def holds(twin:Twin, state:State, x:Tensor, z:Tensor)->bool: # float64 all; z: l
         if twin.first: found.append(twin(x, nn.functional.linear(twin.entry(x), s[f'{twin.first}.weight'], s.get(f'{twin.first}.bias'))))
         return torch.equal(x, kept) and all(near(o, z) for o in found)
     except Exception: return False
-    finally: twin.load(None); twin.held.clear()
+    finally: twin.rest()
 
 def entrance(net:nn.Module, one:Sequence[Call], other:Sequence[Call])->str|None:
     "The linear layer whose input is the same under two states, if the first that runs is one and runs once."
