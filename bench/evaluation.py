@@ -1,6 +1,6 @@
 """Is evaluation faster than a loop of forward passes, with the same errors? One JSON.
 
-    python bench/evaluation.py [--rows product wide mlp resnet18 small energy energy-conv loss-landscapes refresh layout memory] [--repeat 5] [--threads 2] [--device cpu] [--out FILE]
+    python bench/evaluation.py [--rows product wide perceptron mlp resnet18 small energy energy-conv loss-landscapes refresh layout memory] [--repeat 5] [--threads 2] [--device cpu] [--out FILE]
 
 Both sides take turns in one process, and every repeat times both; the ratio is that of the best times, and the CPU seconds of the process are given
 beside, since they do not depend on what else the machine does. The loop is `functional_call`, argmax and comparison, batch by batch, at the batch size of the
@@ -8,6 +8,7 @@ evaluator and at every point of a path (the error alone: it computes no loss, th
 bfloat16, where the error is exact and the loss is not; on a processor without products in bfloat16 both are the same.
 - product: linear layers as they are (loop), and as convolutions of one image (ours), whether or not this processor is one where the package does so; largest difference of an output, relative to the largest output;
 - wide: convolutions with kernels of 3×3 on 64 images, channels last, as they are (loop), and by Winograd's algorithm (ours), in C where it could be compiled, on kernels made before, whether or not the package does so for that many channels; largest error of either, relative to the largest output, beside float64;
+- perceptron: linear layers with rectifiers between them on 2,500 rows, one after the other (loop), and together in C (ours), their weights packed before, whether or not this processor is one where the package does so; largest error of either, relative to the largest output, beside float64;
 - mlp: 51 points between two perceptrons 784-256-256-10, trained for a few epochs on 10,000 images of Fashion-MNIST, straight and geodesic, batches of 2,500;
 - resnet18: a few points between two networks of width 1 with random weights and statistics, 1,024 images, batches of 128, statistics as they are; on an accelerator (`--device cuda`) 11 points, 10,000 images, batches of 2,500;
 - small: 11 points between two networks with random weights, on few of the digits, where the package takes the network as it is, and the same with its twin; the loop computes no loss;
@@ -31,7 +32,7 @@ from landscape_nb.data import load_data
 from landscape_nb.evaluate import PRECISIONS, Evaluator
 from landscape_nb.flatness import draw, local_energy, shaken
 from landscape_nb.group import generic_state, lift, state_of
-from landscape_nb.kernels import as_pixels, spread, winograd
+from landscape_nb.kernels import as_pixels, compiled, pack, perceptron, spread, winograd
 from landscape_nb.lean import Twin, find_twin, laid_out, operations, watch
 from landscape_nb.margins import unpack
 from landscape_nb.models import make_model
@@ -44,6 +45,11 @@ from oracle import own_python, peak_of, version_in
 
 LOSS_LANDSCAPES = 'loss-landscapes==3.0.6'
 SIGMAS = [.05*1.3**i for i in range(8)]
+
+def anew(ev):
+    "An evaluator that holds no products of the run before."
+    ev.products = None
+    return ev
 
 def wrong_of(model, state, x, y, batch):
     "bool [n] by the network itself."
@@ -64,6 +70,19 @@ def product(o):
         x, w, b = (torch.randn(*shape, generator=stream('bench', i)) for i, shape in enumerate(((n, inputs), (outputs, inputs), (outputs,))))
         found, row = race(dict(loop=lambda: nn.functional.linear(x, w, b), ours=lambda: as_pixels(x, w, b)), 10*o.repeat)
         yield dict(name=f'product, {n:,} rows of {inputs} to {outputs}', difference=((found['loop']-found['ours']).abs().max()/found['loop'].abs().max()).item(), **row)
+
+def chained(o):
+    if compiled('perceptron') is None: return print('no compiler', file=sys.stderr)
+    for dims in ((256, 256), (784, 256), (256, 256, 16), (784, 256, 256, 10), (64, 64, 10), (512, 512), (1024, 1024)):
+        x, layers = torch.randn(2500, dims[0], generator=stream('bench', 'rows')), [(torch.randn(k, c, generator=stream('bench', k, c))/c**.5, torch.randn(k, generator=stream('bench', k))) for c, k in zip(dims, dims[1:])]
+        def loop(h):
+            for i, (w, b) in enumerate(layers, 1):
+                h = nn.functional.linear(h, w.to(h), b.to(h))
+                if i < len(layers): h = h.relu_()
+            return h
+        packed, exact = [pack(*o) for o in layers], loop(x.double())
+        found, row = race(dict(loop=lambda: loop(x), ours=lambda: perceptron([x], packed, dims[1:])), 10*o.repeat)
+        yield dict(name=f'perceptron, 2,500 rows of {" to ".join(map(str, dims))}', error={k: ((v-exact).abs().max()/exact.abs().max()).item() for k, v in found.items()}, **row)
 
 def wide(o):
     for channels, pixels in ((16, 28), (32, 28), (64, 28), (64, 4), (64, 2), (128, 14), (256, 7), (512, 7), (512, 4), (512, 2)):
@@ -98,7 +117,7 @@ def titled(name, precision): return name + ', screened'*(precision == 'screened'
 
 def path_row(name, net, path, x, y, batch, points, repeat, precision='exact'):
     ev, ts = Evaluator(net, (x, y), batch, precision=precision), torch.linspace(0, 1, points, dtype=torch.float64).tolist()
-    found, row = race(dict(loop=lambda: torch.stack([wrong_of(net, path(t), x, y, batch) for t in ts]), ours=lambda: ev.along(path, ts, 'none')), repeat, x.device)
+    found, row = race(dict(loop=lambda: torch.stack([wrong_of(net, path(t), x, y, batch) for t in ts]), ours=lambda: anew(ev).along(path, ts, 'none')), repeat, x.device)
     bits = unpack(ev.bits_along(path, ts, 'none'), len(y))
     flops = points*len(y)/len(ev.head)*operations(watch(net, path(0), ev.head)[0])
     formats = dict(loop=torch.float32, ours=torch.bfloat16 if ev.screens else torch.float32)
@@ -127,7 +146,7 @@ def small(o):
         lean.lean(path(0))
         lean.found = find_twin(net, path(0), x[:4])[0], 500
         loop = lambda: torch.stack([wrong_of(net, path(t), x, y, 500) for t in ts])
-        found, row = race(dict(loop=loop, ours=lambda: ev.along(path, ts, 'none'), twin=lambda: lean.along(path, ts, 'none')), 4*o.repeat)
+        found, row = race(dict(loop=loop, ours=lambda: anew(ev).along(path, ts, 'none'), twin=lambda: anew(lean).along(path, ts, 'none')), 4*o.repeat)
         yield dict(name=f'small, {arch} at width {width:g}', points=len(ts), images=images, differing=int((unpack(ev.bits_along(path, ts, 'none'), images) != found['loop']).sum()), **row)
 
 def energy_row(name, net, a, x, y, batch, repeat):
@@ -139,7 +158,7 @@ def energy_row(name, net, a, x, y, batch, repeat):
             z = draw(p, T.sym.parameters, gen)
             rows.append([(wrong_of(net, shaken(p, z, s), x, y, batch).double().mean()-clean).item() for s in SIGMAS])
         return torch.tensor(rows, dtype=torch.float64).mean(0)
-    found, row = race(dict(loop=loop, ours=lambda: torch.tensor(local_energy(ev, T, p, SIGMAS, 20, stream('noise', 0)).energy.to_numpy())), repeat)
+    found, row = race(dict(loop=loop, ours=lambda: torch.tensor(local_energy(anew(ev), T, p, SIGMAS, 20, stream('noise', 0)).energy.to_numpy())), repeat)
     return dict(name=name, draws=20, sigmas=SIGMAS, images=len(y), batch=batch, largest_difference=(found['loop']-found['ours']).abs().max().item(), energy=found['ours'].tolist(), **row)
 
 def energy(o):
@@ -160,7 +179,7 @@ def theirs(o):
     wrong = torch.stack([wrong_of(net, path(t), x, y, 2500) for t in ts])
     for precision in PRECISIONS:
         ev = Evaluator(net, (x, y), 2500, precision=precision)
-        found, row = race(dict(loop=lambda: loss_landscapes.linear_interpolation(start, end, metric, steps=51, deepcopy_model=True), ours=lambda: ev.along(path, ts, 'none').loss.numpy()), o.repeat)
+        found, row = race(dict(loop=lambda: loss_landscapes.linear_interpolation(start, end, metric, steps=51, deepcopy_model=True), ours=lambda: anew(ev).along(path, ts, 'none').loss.numpy()), o.repeat)
         yield dict(name=titled('loss-landscapes, mlp', precision), points=51, images=len(y), differing=int((unpack(ev.bits_along(path, ts, 'none'), len(y)) != wrong).sum()),
                    largest_difference_of_loss=float(abs(found['loop']-found['ours']).max()), largest_loss=float(found['loop'].max()), **row)
 
@@ -205,7 +224,7 @@ def memory(o):
     _, seconds, path = peak_of(lambda: Evaluator(net, (x, y), 250).along(Way((a, b)), [0, .25, .5, .75, 1], 'none'))
     yield dict(name='memory, densenet121', points=5, images=500, batch=250, forward_bytes=one, path_bytes=path, ratio=path/one, path_seconds=seconds)
 
-ROWS = dict(product=product, wide=wide, mlp=mlp, resnet18=resnet18, small=small, energy=energy, refresh=refresh, layout=layout, memory=memory) | {'energy-conv': energy_conv, 'loss-landscapes': loss_landscapes}
+ROWS = dict(product=product, wide=wide, perceptron=chained, mlp=mlp, resnet18=resnet18, small=small, energy=energy, refresh=refresh, layout=layout, memory=memory) | {'energy-conv': energy_conv, 'loss-landscapes': loss_landscapes}
 
 if __name__ == '__main__':
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

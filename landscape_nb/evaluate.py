@@ -19,7 +19,7 @@ from torch.func import functional_call
 from fastcore.basics import patch
 from .group import State, SymmetryError
 from .kernels import CAPABILITIES
-from .lean import PLAIN, WHOLE, Products, Twin, empty, find_twin, hooked, in_place, laid_out, operations, owners_of, watch
+from .lean import PLAIN, WHOLE, Given, Products, Twin, empty, find_twin, hooked, in_place, laid_out, operations, owners_of, watch
 from .margins import Margins, log_loss, margins, pack, slack, verdict
 from .moments import Moments, batch_moments, blend, fold, pooled
 from .store import out_of_memory
@@ -72,7 +72,7 @@ class Evaluator:
         else: self.count()
         self.net, self.plain, self.screens = empty(model), Twin(model, (), None, ()), precision == 'screened' and multiplies_bfloat16(self.device)
         self.norms = [m for m in self.net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
-        self.probed = self.found = self.shapes = self.unfolded = None
+        self.probed = self.found = self.shapes = self.unfolded = self.products = None
 
     def hold(self, x:Tensor, y:Tensor):
         "Keep the data as two tensors."
@@ -194,7 +194,7 @@ class Job:
         "Logits of a chunk by the twin; `made`: what the first layers of the frame give."
         s = self.looks[k][0]
         self.twin.load(s)
-        return self.twin(as_in(s, x), None if made is None else as_in(s, self.products.mixed(made, self.mix))).to(self.dtype)
+        return self.twin(as_in(s, x), None if made is None else Given(made, self.mix)).to(self.dtype)
 
     def see(self, x:Tensor, made:Sequence[Tensor]|None):
         "The first look at a chunk."
@@ -288,7 +288,8 @@ def sweep(self:Evaluator, jobs:Sequence[Job], products:Products|None):
 @again
 def through(self:Evaluator, states:list[State], products:Products|None, scale:float)->list[Job]:
     "Jobs that have seen all images."
-    if products and any(k[0] != self.batch_size for k in products.held): products.held.clear()
+    for made in (products.held, products.taken) if products else ():
+        if any(k[0] != self.batch_size for k in made): made.clear()
     jobs = [Job(self, s, products, scale) for s in states]
     self.sweep(jobs, products)
     return jobs
@@ -302,7 +303,7 @@ def judged(self:Evaluator,
 )->Iterator[tuple[Tensor, float]]: # bool [n] wrong, on the evaluator's device; loss
     "What each state gets wrong."
     states, products, end = iter(states), None, object()
-    if frame and (twin := self.lean(frame[0])[0]) and twin.first: products = Products(twin, [{k: v.to(self.device) for k, v in s.items()} for s in frame], self.memory//2)
+    if frame and (twin := self.lean(frame[0])[0]) and twin.first: self.products = products = Products(twin, [{k: v.to(self.device) for k, v in s.items()} for s in frame], self.memory//2, self.products)
     try:
         while (first := next(states, end)) is not end:
             self.fits(first)

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['PLAIN', 'CHANGES', 'WHOLE', 'FEW', 'Call', 'hooked', 'watch', 'operations', 'running', 'owners_of', 'foldable',
-           'folded', 'spreadable', 'laid_out', 'Stop', 'First', 'Linear', 'Wide', 'switches', 'in_place', 'empty',
-           'Twin', 'near', 'holds', 'entrance', 'outlet', 'find_twin', 'Mixture', 'Products']
+           'folded', 'spreadable', 'Chain', 'chains', 'Mixture', 'mixture', 'Given', 'laid_out', 'Stop', 'First',
+           'Linear', 'Passed', 'Perceptron', 'Wide', 'switches', 'in_place', 'empty', 'Twin', 'near', 'holds',
+           'entrance', 'outlet', 'find_twin', 'Products']
 
 # %% ../nbs/05c_lean.ipynb #imports
 import copy, math
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from .group import State, generic_state
-from .kernels import MATRICES, PIXELS, across, linear, pays, reused, spread, winograd
+from .kernels import MATRICES, PIXELS, across, linear, pack, packs, pays, perceptron, reused, spread, winograd
 from .store import stream
 
 # %% ../nbs/05c_lean.ipynb #watch
@@ -94,8 +95,71 @@ def spreadable(net:nn.Module, calls:Sequence[Call])->dict[str, int]: # convoluti
     for c in calls: found[c.name] = min(s := side(c), found.get(c.name, s))
     return {k: s for k, s in found.items() if s}
 
+# %% ../nbs/05c_lean.ipynb #chain
+class Chain(NamedTuple):
+    "Linear layers, each with a rectifier behind it but perhaps the last."
+    names:tuple[str, ...]       # of all its modules, in their order
+    linear:tuple[str, ...]
+    before:bool                 # does it begin with a rectifier?
+    after:bool                  # or end with one?
+    behind:bool                 # does it read what the first layer gives, that is no part of it?
+
+def chains(
+    net:nn.Module, calls:Sequence[Call],
+    first:str|None=None,         # linear layer that is no part of a chain
+    folded:Sequence[str]=()      # normalisations that will be folded
+)->list[Chain]:
+    "The linear layers that can go through C together; modules that let everything pass may stand between."
+    times, owners, found, row, y = Counter(c.name for c in calls), owners_of(net), [], [], None
+    clips = lambda c: type(c.module) is nn.ReLU
+    linear = lambda c: type(c.module) is nn.Linear and c.x.dim() == 2 and all(owners[id(p)] == 1 for p in c.module.parameters()) and (c.name == first or packs(c.module.weight))
+    def close():
+        behind = bool(row) and row[0].name == first
+        names, inside = [c.name for c in row[behind:]], [c.name for c in row[behind:] if linear(c)]
+        if len(names) > 1 and inside: found.append(Chain(tuple(names), tuple(inside), clips(row[behind]), clips(row[-1]), behind))
+        row.clear()
+    for c in calls:
+        if row and c.x is y and not clips(c) and (c.y is y or c.name in folded):
+            y = c.y
+            continue
+        fits = times[c.name] == 1 and (linear(c) or clips(c))
+        if row and (c.x is not y or not fits or linear(c) == linear(row[-1]) or c.name == first): close()
+        if fits: row.append(c)
+        y = c.y
+    close()
+    return found
+
+# %% ../nbs/05c_lean.ipynb #mixture
+class Mixture(NamedTuple):
+    "A first layer in terms of those of a frame."
+    c: tuple              # r numbers, or r tensors [units]
+    bias: Tensor|None     # what is left of the bias; None: nothing
+    matrix: Tensor        # [r+1, units] the same: coefficients, and what is left
+
+    def of(self, products:Sequence[Tensor], out:Tensor)->Tensor: # [images, units] each
+        "Equation (2), biases in it, for a chunk of images; written into `out`."
+        even, c, (p, *rest) = isinstance(self.c[0], float), self.c, products
+        if even and len(rest) == 1 and abs(sum(c)-1) < 1e-6: y = torch.lerp(p, rest[0], c[1], out=out)
+        else:
+            y = torch.mul(p, c[0], out=out)
+            for o, d in zip(rest, c[1:]): y.add_(o, alpha=d) if even else y.addcmul_(o, d)
+        return y if self.bias is None else y.add_(self.bias)
+
+def mixture(c:tuple, bias:Tensor|None, w:Tensor)->Mixture: # w: weight [units, inputs] of the layer
+    "The same as a matrix too."
+    matrix = w.new_empty(len(c)+1, len(w))
+    for row, value in zip(matrix, (*c, 0. if bias is None else bias)): row[:] = value
+    return Mixture(c, bias, matrix)
+
+class Given(NamedTuple):
+    "What a first layer gives for a chunk of images."
+    products: Sequence[Tensor]      # [images, units] each
+    mix: Mixture
+    def sum(self, held:dict, like:Tensor)->Tensor: # in a buffer that the next chunk uses again
+        return self.mix.of(self.products, reused(held, 'mixed', self.products[0].shape, self.products[0])).to(like.dtype)
+
 # %% ../nbs/05c_lean.ipynb #layers
-CHANGES = ('fold', 'inplace', 'channels_last', 'winograd', 'padded', 'pixels')
+CHANGES = ('fold', 'inplace', 'channels_last', 'winograd', 'padded', 'chain', 'pixels')
 WHOLE = 16       # outputs that are written at once
 
 def laid_out(x:Tensor, last:bool)->Tensor:
@@ -120,6 +184,36 @@ class Linear(nn.Module):
         super().__init__()
         self.weight, self.bias, self.n = m.weight, m.bias, m.out_features
     def forward(self, x:Tensor)->Tensor: return linear(x, self.weight, self.bias)[..., :self.n]
+
+class Passed(nn.Module):
+    "A linear layer that is computed elsewhere."
+    def __init__(self, m:nn.Linear):
+        super().__init__()
+        self.weight, self.bias = m.weight, m.bias
+    def forward(self, x:Tensor)->Tensor: return x
+
+class Perceptron(nn.Module):
+    "A `Chain`, in the place of its first module; its weights may be packed."
+    def __init__(self, net:nn.Module, chain:Chain, held:dict):
+        super().__init__()
+        self.given, self.held = None, held
+        layers = [net.get_submodule(k) for k in chain.linear]
+        self.outputs, self.before, self.after = [m.out_features for m in layers], chain.before, chain.after
+        for k in chain.names[1:]: net.set_submodule(k, Passed(net.get_submodule(k)) if k in chain.linear else nn.Identity())
+        if not chain.before: self.weight, self.bias = layers[0].weight, layers[0].bias
+        net.set_submodule(chain.names[0], self)
+        self.layers = [net.get_submodule(k) for k in chain.linear]
+    def forward(self, x:Tensor)->Tensor:
+        weights:list[Tensor] = [m.weight for m in self.layers]
+        if weights[0].dim() == 3:
+            xs, mix = ([x], None) if self.given is None else (self.given.products, self.given.mix.matrix)
+            return perceptron(xs, weights, self.outputs, self.before, self.after, mix)
+        if self.given is not None: x = self.given.sum(self.held, weights[0])
+        if self.before: x = x.relu_()
+        for i, (w, m) in enumerate(zip(weights, self.layers), 1):
+            x = nn.functional.linear(x, w, m.bias)
+            if self.after or i < len(self.layers): x = x.relu_()
+        return x[:, :self.outputs[-1]]
 
 class Wide(nn.Module):
     "A convolution whose kernels may be `spread`."
@@ -157,7 +251,8 @@ class Twin:
         first:str|None,              # linear layer that reads the images
         changes:Sequence[str],       # of CHANGES
         wide:Mapping[str, int]={},   # convolutions for Winograd's algorithm, and the pixels of a side of a tile
-        out:str|None=None            # linear layer that gives the logits
+        out:str|None=None,           # linear layer that gives the logits
+        chains:Sequence[Chain]=()
     ):
         self.net, self.changes, self.first, self.last, self.held = empty(net), tuple(changes), None, 'channels_last' in changes, {}
         self.pairs = [(k, n, net.get_submodule(n).eps) for k, n in pairs] if 'fold' in changes else []
@@ -167,6 +262,9 @@ class Twin:
             self.net.set_submodule(n, nn.Identity())
         self.wide = {f'{k}.weight': side for k, side in wide.items()} if 'winograd' in changes else {}
         self.padded = [f'{out}.{a}' for a in ('weight', 'bias')] if 'padded' in changes else []
+        made, self.behind = [(c, Perceptron(self.net, c, self.held)) for c in chains if 'chain' in changes], None
+        for c, m in made: self.behind = m if c.behind else self.behind
+        self.chained = [k for c, _ in made for k in c.linear]
         rows = [k for k, m in self.net.named_modules() if type(m) is nn.Linear and ('pixels' in changes or self.padded and k == out)]
         for k, kind in [(k, lambda m: Wide(m, self.held)) for k in wide if self.wide] + [(k, Linear) for k in rows if k != first]: self.net.set_submodule(k, kind(self.net.get_submodule(k)))
         if first: self.net.set_submodule(first, First(self.net.get_submodule(first))); self.first = first
@@ -179,11 +277,16 @@ class Twin:
     def state(self, state:State)->State:
         "What the twin wants of a state."
         out = {k: spread(v, self.wide[k], out=self.held.pop(k, None)) if k in self.wide and v.dtype != torch.bfloat16 else laid_out(v, self.last) for k, v in folded(state, self.pairs).items()}
-        return out | {k: torch.cat([out[k], out[k].new_zeros(-len(out[k]) % WHOLE, *out[k].shape[1:])]) for k in self.padded if k in out}
+        packed = [k for k in self.chained if packs(out[f'{k}.weight'])]      # single precision, where there is a compiler
+        padded = {k: torch.cat([out[k], out[k].new_zeros(-len(out[k]) % WHOLE, *out[k].shape[1:])]) for k in self.padded if k in out and k.rpartition('.')[0] not in packed}
+        return out | padded | {f'{k}.weight': pack(out[f'{k}.weight'], out.get(f'{k}.bias')) for k in packed}
 
     def size(self, state:State)->int:
         "Bytes of what `state` gives."
-        return sum((spread(v.to('meta'), self.wide[k]) if k in self.wide else v).nbytes for k, v in state.items())
+        def made(k, v):
+            if k in self.wide: return spread(v.to('meta'), self.wide[k])
+            return pack(v.to('meta'), None) if k.removesuffix('.weight') in self.chained and packs(v) else v
+        return sum(made(k, v).nbytes for k, v in state.items())
 
     def load(self, state:State|None):
         "Put the tensors of a state of the twin in their places; None: take them out."
@@ -199,14 +302,17 @@ class Twin:
         self.held.clear()
 
     @torch.no_grad()
-    def __call__(self, x:Tensor, given:Tensor|None=None)->Tensor: # given: what the first layer gives for x
+    def __call__(self, x:Tensor, given:'Given|None'=None)->Tensor: # given: what the first layer gives for x
         "Logits of the loaded state."
         x = laid_out(x, self.last)
         if given is None: return self.net(x)
-        first = self.net.get_submodule(self.first)
-        first.given = given
+        first, behind = self.net.get_submodule(self.first), self.behind
+        if behind: first.given, behind.given = given.products[0], given      # the one says how many rows
+        else: first.given = given.sum(self.held, first.weight)
         try: return self.net(x)
-        finally: first.given = None
+        finally:
+            first.given = None
+            if behind: behind.given = None
 
     @torch.no_grad()
     def entry(self, x:Tensor)->Tensor:
@@ -227,7 +333,9 @@ def holds(twin:Twin, state:State, x:Tensor, z:Tensor)->bool: # float64 all; z: l
     try:
         twin.load(s)
         found = [twin(x), torch.cat([twin(x[:half]), twin(x[half:])])]
-        if twin.first: found.append(twin(x, nn.functional.linear(twin.entry(x), s[f'{twin.first}.weight'], s.get(f'{twin.first}.bias'))))
+        if twin.first:
+            h = nn.functional.linear(twin.entry(x), w := s[f'{twin.first}.weight'], s.get(f'{twin.first}.bias'))
+            found.append(twin(x, Given((3*h, h), mixture((.5, -.5), None, w))))
         return torch.equal(x, kept) and all(near(o, z) for o in found)
     except Exception: return False
     finally: twin.rest()
@@ -261,40 +369,29 @@ def find_twin(
         largest = max((c.y.numel()//len(x) for c in one if c.y.untyped_storage().data_ptr() != x.untyped_storage().data_ptr()), default=1)*torch.finfo(dtype).bits//8
         wide = spreadable(net, one) if x.device.type == 'cpu' else {}
         out = outlet(net, one, z, first) if x.device.type == 'cpu' else None
+        chained = {f: chains(net, one, f, [n for _, n in pairs]) for f in (first, None)} if x.device.type == 'cpu' else {}
     except Exception: return None, 0
     flat = PIXELS and x.device.type == 'cpu' and any(type(c.module) is nn.Linear for c in one)
-    possible = [o for o, there in zip(CHANGES, (pairs, True, any(v.dim() == 4 for v in state.values()), wide, out, flat)) if there]
+    possible = [o for o, there in zip(CHANGES, (pairs, True, any(v.dim() == 4 for v in state.values()), wide, out, chained, flat)) if there]
     del one, two
-    passes = lambda changes, first: holds(t := Twin(net, pairs, first, changes, wide, out), a, x, z) and t
+    passes = lambda changes, first: holds(t := Twin(net, pairs, first, changes, wide, out, chained.get(first, ())), a, x, z) and t
     for f in dict.fromkeys((first, None)):
-        for changes in (possible, [c for c in possible if passes([c], f)], []):
+        here = [c for c in possible if c != 'chain' or chained[f]]
+        for changes in (here, [c for c in here if passes([c], f)], []):
             if twin := passes(changes, f): return twin, largest
     return None, largest
 
 # %% ../nbs/05c_lean.ipynb #products
-class Mixture(NamedTuple):
-    "A first layer in terms of those of a frame."
-    c: tuple              # r numbers, or r tensors [units]
-    bias: Tensor|None     # what is left of the bias; None: nothing
-
-    def of(self, products:Sequence[Tensor], out:Tensor)->Tensor: # [images, units] each
-        "Equation (2), biases in it, for a chunk of images; written into `out`."
-        even, c, (p, *rest) = isinstance(self.c[0], float), self.c, products
-        if even and len(rest) == 1 and abs(sum(c)-1) < 1e-6: y = torch.lerp(p, rest[0], c[1], out=out)
-        else:
-            y = torch.mul(p, c[0], out=out)
-            for o, d in zip(rest, c[1:]): y.add_(o, alpha=d) if even else y.addcmul_(o, d)
-        return y if self.bias is None else y.add_(self.bias)
-
 FEW = 8      # units that say whether the coefficients may be the same for all
 
 class Products:
     "What the first layers of a few states give for the images, and what other states are in terms of them."
     def __init__(self,
         twin:Twin, frame:Sequence[State],   # states of the network
-        budget:int                          # bytes that may be held
+        budget:int,                         # bytes that may be held
+        before:'Products|None'=None         # of other states, for the same images: what they share is taken over
     ):
-        self.twin, self.budget, self.held = twin, budget, {}
+        self.twin, self.budget, self.held, self.taken = twin, budget, {}, {}
         lean = [twin.state(s) for s in frame]
         self.weights, self.biases = ([s.get(f'{twin.first}.{k}') for s in lean] for k in ('weight', 'bias'))
         rows = torch.stack(self.weights, 1).double()                   # [units, r, inputs]
@@ -303,13 +400,17 @@ class Products:
         unit = rows/self.scale[..., None]
         self.inverse = torch.linalg.pinv(unit @ unit.mT, rtol=1e-13, hermitian=True) if bool(unit.isfinite().all()) else None
         self.rows = unit.to(self.weights[0])
-        self.buffers = {}
         self.size = rows.shape[1]*len(rows)*self.weights[0].element_size()    # bytes for one image
+        same = [before.index(w, b) if before else None for w, b in zip(self.weights, self.biases)]
+        if same != [None]*len(same): self.taken = {k: [None if i is None else made[i] for i in same] for k, made in before.held.items()}
+
+    def index(self, w:Tensor, b:Tensor|None)->int|None:
+        "Which state of the frame has this first layer."
+        return next((i for i, (v, a) in enumerate(zip(self.weights, self.biases)) if v.dtype == w.dtype and torch.equal(v, w) and (b is None or torch.equal(a, b))), None)
 
     def mixture(self, w:Tensor, b:Tensor|None)->Mixture|None: # weight and bias of the first layer of a state of the twin
         "c and d of equation (2); None where it does not hold to rounding."
-        for i, (v, a) in enumerate(zip(self.weights, self.biases)):
-            if torch.equal(v, w) and (b is None or torch.equal(a, b)): return Mixture(tuple(float(i == j) for j in range(len(self.weights))), None)
+        if (i := self.index(w, b)) is not None: return mixture(tuple(float(i == j) for j in range(len(self.weights))), None, w)
         if self.inverse is None or w.dtype != self.rows.dtype: return None
         bound = lambda parts: 16*torch.finfo(w.dtype).eps*parts          # rounding
         solve = lambda v, n=None: (self.inverse[:n] @ torch.linalg.vecdot(self.rows[:n], v[:n, None]).double()[..., None])[..., 0]      # the first n units
@@ -328,18 +429,15 @@ class Products:
         if b is not None:
             parts = torch.stack(self.biases, 1)*c
             b = None if bool(((b-parts.sum(1)).abs() <= bound(parts.abs().amax(1))).all()) else (b-parts.sum(1)).to(w)
-        return Mixture(c.to(w).T.contiguous().unbind() if one is None else tuple(one.tolist()), b)
+        return mixture(c.to(w).T.contiguous().unbind() if one is None else tuple(one.tolist()), b, w)
 
     def at(self, key, x:Tensor, uses:int)->list[Tensor]|None: # [images, units] for every state of the frame
         "What the first layers give for images `x`, held as long as there is room; None where computing it does not pay."
         if key in self.held: return self.held[key]
         room = self.size*len(x) <= self.budget
         if not room and uses <= len(self.weights): return None
-        h = self.twin.entry(x)
-        made = [linear(h, w, b) for w, b in zip(self.weights, self.biases)]
+        h, taken = self.twin.entry(x), self.taken.pop(key, [None]*len(self.weights))
+        made = [linear(h, w, b) if o is None else o for o, w, b in zip(taken, self.weights, self.biases)]
         if room: self.held[key] = made; self.budget -= self.size*len(x)
         return made
 
-    def mixed(self, made:Sequence[Tensor], mix:Mixture)->Tensor:
-        "What the first layer of a state gives, in a buffer that the next chunk uses again."
-        return mix.of(made, reused(self.buffers, 'mixed', made[0].shape, made[0]))

@@ -19,10 +19,13 @@ WIDTH = dict(mlp=.2, lenet=1., vgg16_bn=.0625, resnet18=.0625, densenet121=.125)
 
 ONEDNN = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason='convolves without oneDNN')
 
-@pytest.fixture(autouse=True, params=[False, pytest.param(True, marks=ONEDNN)], ids=['rows', 'pixels'])
-def pixels(request, monkeypatch):
-    "Every test with linear layers as they are, and as convolutions, however small; with a twin, however little it saves."
-    for name, value in {'kernels.PIXELS': request.param, 'lean.PIXELS': request.param, 'kernels.MANY': 1, 'kernels.MUCH': 1, 'evaluate.CALL': 0}.items(): monkeypatch.setattr(f'landscape_nb.{name}', value)
+COMPILED = pytest.mark.skipif(compiled('perceptron') is None, reason='no C compiler')
+
+@pytest.fixture(autouse=True, params=['torch', pytest.param('pixels', marks=ONEDNN), pytest.param('C', marks=COMPILED)])
+def product(request, monkeypatch):
+    "Every test with linear layers as they are, as convolutions, and in C, however small; with a twin, however little it saves."
+    wanted = {'kernels.PIXELS': request.param == 'pixels', 'lean.PIXELS': request.param == 'pixels', 'kernels.IN_C': request.param == 'C', 'kernels.MANY': 1, 'kernels.MUCH': 1, 'kernels.ENOUGH': 1, 'evaluate.CALL': 0}
+    for name, value in wanted.items(): monkeypatch.setattr(f'landscape_nb.{name}', value)
     return request.param
 
 def images(n=400, size=8):
@@ -153,6 +156,47 @@ def test_slack_covers_the_rounding_of_images_it_has_not_seen():
             twin.load(None)
             assert ((o-z).abs().amax(1) <= slack(o[:16], z[:16])*z.abs().amax(1)).all()
 
+def test_layers_in_a_row_go_together(product):
+    bare = lambda *of: nn.Sequential(nn.Flatten(), *of).eval()
+    deep = bare(nn.Linear(64, 40), nn.BatchNorm1d(40), nn.ReLU(), nn.Linear(40, 33, bias=False), nn.ReLU(inplace=True), nn.Dropout(), nn.Linear(33, 20), nn.Tanh(), nn.ReLU(), nn.Linear(20, 50), nn.BatchNorm1d(50), nn.ReLU(), nn.Linear(50, 10))
+    both, twice = nn.ReLU(), nn.Linear(20, 20)
+    for net, rows in ((deep, [('3', '4', '5', '7'), ('9', '10', '12', '13')]), (make('mlp'), [('relu1', 'fc2', 'relu2', 'fc3')]), (bare(nn.Linear(64, 20), both, nn.Linear(20, 20), both, nn.Linear(20, 10)), []),
+                      (bare(nn.Linear(64, 20), nn.ReLU(), twice, nn.ReLU(), twice, nn.ReLU(), nn.Linear(20, 10)), [('6', '7')]), (bare(nn.BatchNorm1d(64), nn.Linear(64, 20), nn.ReLU(), nn.Linear(20, 10)), [('2', '3', '4')])):
+        a, b = ({k: v.float() if v.is_floating_point() else v for k, v in generic_state(state_of(net), dict(net.named_parameters()), stream('rows', i)).items()} for i in range(2))
+        ev, path = Evaluator(net, images(), 150), Path((a, b))
+        ts = torch.linspace(0, 1, 6).tolist()
+        assert torch.equal(unpack(ev.bits_along(path, ts, 'none'), 400), torch.stack([as_it_is(ev, path(t)) for t in ts]))
+        twin = ev.found[0]
+        assert ('chain' in twin.changes) == (product == 'C' and bool(rows)) and twin.chained == [k for row in rows for k in row if isinstance(net.get_submodule(k), nn.Linear)]*(product == 'C')
+        held = sum(v.nbytes for v in twin.state(a).values())
+        assert .9*held < twin.size(a) < 1.1*held
+
+class ReadsFirst(nn.Module):
+    "Reads what its first layer gives twice, once through a rectifier."
+    def __init__(self): super().__init__(); self.a, self.r, self.b, self.c = nn.Linear(64, 20), nn.ReLU(), nn.Linear(20, 10), nn.Linear(20, 10)
+    def forward(self, x): h = self.a(x.flatten(1)); return self.b(self.r(h)) + self.c(h)
+
+def test_what_lies_in_a_row_may_be_read_by_others(product):
+    net = ReadsFirst().eval()
+    a, b = ({k: v.float() for k, v in generic_state(state_of(net), dict(net.named_parameters()), stream('read', i)).items()} for i in range(2))
+    ev, path, ts = Evaluator(net, images(), 150), Path((a, b)), torch.linspace(0, 1, 6).tolist()
+    assert torch.equal(unpack(ev.bits_along(path, ts, 'none'), 400), torch.stack([as_it_is(ev, path(t)) for t in ts]))
+    assert not ev.found[0].behind
+
+def test_products_that_frames_share_are_made_once(monkeypatch):
+    (a, b), c = states('mlp'), {k: v+1 for k, v in states('mlp')[0].items()}
+    ev, fresh, made, at = Evaluator(make('mlp'), images(), 150), Evaluator(make('mlp'), images(), 150), [], linear
+    monkeypatch.setattr('landscape_nb.lean.linear', lambda x, w, b: made.append(len(x)*(w.shape[1] == 64)) or at(x, w, b))       # of the first layer
+    ts = torch.linspace(0, 1, 6).tolist()
+    for ends, new in (((a, b), 2), ((a, c), 1), ((c, b), 1), ((c, b), 0), ((b, c), 0), ((b, b), 0)):
+        ev.lean(a); made.clear()
+        found = ev.along(Path(ends), ts, 'none')
+        n = sum(made)
+        fresh.products = None
+        assert n == 400*new and torch.equal(found.loss, fresh.along(Path(ends), ts, 'none').loss)
+    ev.batch_size = 100          # other parts of the images
+    assert torch.equal(ev.along(Path((a, b)), ts, 'none').error, found.error*0 + torch.tensor([as_it_is(ev, Path((a, b))(t)).double().mean() for t in ts]))
+
 class SharedKernels(nn.Module):
     "A wide convolution whose kernels something else reads too."
     def __init__(self): super().__init__(); self.a, self.b, self.out = nn.Conv2d(1, 260, 3, padding=1), nn.Conv2d(260, 260, 3, padding=1), nn.Linear(260, 10)
@@ -160,7 +204,7 @@ class SharedKernels(nn.Module):
 
 @pytest.mark.parametrize('c', [True, False], ids=['C', 'torch'])
 def test_wide_kernels_multiply_less_and_judge_the_same(c, monkeypatch):
-    if not c: monkeypatch.setattr('landscape_nb.kernels.compiled', lambda: None)
+    if not c: monkeypatch.setattr('landscape_nb.kernels.compiled', lambda part: None)
     wide = lambda **kw: nn.Conv2d(260, 260, 3, **kw)
     net = nn.Sequential(nn.Conv2d(1, 260, 3, padding=1), nn.ReLU(), wide(padding=(1, 0), bias=False), nn.BatchNorm2d(260), nn.ReLU(), wide(padding=1), nn.ReLU(), wide(padding=1, stride=2), nn.ReLU(),
                         wide(padding='same'), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(260, 10)).eval()
@@ -200,12 +244,12 @@ class Noisy(nn.Module):
 MIXES = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64, track_running_stats=False), nn.Linear(64, 10))
 
 @pytest.mark.parametrize('net, changes', [(Reads(), ('padded',)), (Shared(), ('inplace', 'padded')), (First(), ()), (MIXES, None)], ids=lambda o: type(o).__name__)
-def test_what_is_not_sure_is_left_alone(net, changes, pixels):
+def test_what_is_not_sure_is_left_alone(net, changes, product):
     s = generic_state(state_of(net), dict(net.named_parameters()), stream('odd'))
     ev = Evaluator(net, images(), 150)
     kept = ev.x.clone()
     assert torch.equal(ev.wrong(s), as_it_is(ev, s)) and torch.equal(ev.x, kept)
-    assert (ev.found[0] and ev.found[0].changes) == (changes if changes is None else changes + ('pixels',)*pixels)
+    assert (ev.found[0] and ev.found[0].changes) == (changes if changes is None else changes + ('pixels',)*(product == 'pixels'))
 
 def test_a_random_network_has_no_twin(): assert find_twin(Noisy().eval(), state_of(Noisy()), images()[0][:4])[0] is None
 
@@ -272,7 +316,7 @@ def test_batches_from_anywhere():
     assert ev.x.shape == x.shape and ev.tensors
 
 def test_small_batches_are_settled_together(monkeypatch):
-    monkeypatch.setattr('landscape_nb.kernels.compiled', lambda: None)      # the network itself, whose passes are counted
+    monkeypatch.setattr('landscape_nb.kernels.compiled', lambda part: None)      # the network itself, whose passes are counted
     (x, y), a = images(), states('resnet18', torch.float64)[0]
     ev, asked = Evaluator(make('resnet18'), DataLoader(TensorDataset(x, y), 30), 250), []
     ev.lean(a); ev.probe(a)
@@ -282,7 +326,7 @@ def test_small_batches_are_settled_together(monkeypatch):
     assert asked == [200] and all(torch.allclose(v, once[k], rtol=1e-9) for k, v in Evaluator(make('resnet18'), (x, y), 30).refresh(a, 200).items())
 
 def test_settling_works_in_place_and_leaves_no_trace(monkeypatch):
-    monkeypatch.setattr('landscape_nb.kernels.compiled', lambda: None)
+    monkeypatch.setattr('landscape_nb.kernels.compiled', lambda part: None)
     ev, a = Evaluator(make('resnet18'), images()), states('resnet18', torch.float64)[0]
     switches, seen = [m for m in ev.net.modules() if isinstance(m, nn.ReLU)], []
     forward = ev.forward
@@ -297,11 +341,11 @@ def test_settling_works_in_place_and_leaves_no_trace(monkeypatch):
 def test_statistics_are_those_of_the_network_where_convolutions_are_wide(batch, monkeypatch):
     a = states('resnet18', torch.float64)[0]
     found = []
-    for c in (lambda: None, compiled):
+    for c in (lambda part: None, compiled):
         monkeypatch.setattr('landscape_nb.kernels.compiled', c)
         ev = Evaluator(make('resnet18'), images(), batch)
         found += [ev.refresh(a), ev.refresh(a)]
-        assert bool(ev.lean(a)[0].wide) == (c() is not None)
+        assert bool(ev.lean(a)[0].wide) == (c('winograd') is not None)
     assert all(torch.allclose(v, o[k], rtol=1e-9) for o in found for k, v in found[0].items())
 
 def test_images_of_several_sizes_are_settled():
