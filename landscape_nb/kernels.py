@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['CAPABILITIES', 'AMD', 'PIXELS', 'MANY', 'MUCH', 'MATRICES', 'TILES', 'PRODUCT', 'INTO', 'BACK', 'ALL', 'PERCEPTRON',
-           'REALS', 'COLUMNS', 'PARTS', 'TOGETHER', 'LARGE', 'NARROW', 'IN_C', 'MOST', 'DOZENS', 'ENOUGH', 'as_pixels',
-           'enough', 'convolves', 'reused', 'across', 'each', 'tiled', 'by_torch', 'source', 'Compiled', 'compiled',
-           'in_c', 'by_c', 'pays', 'spread', 'winograd', 'packs', 'pack', 'perceptron', 'linear']
+           'REALS', 'COLUMNS', 'PARTS', 'TOGETHER', 'LARGE', 'NARROW', 'LINEAR_IN_C', 'MOST', 'DOZENS', 'WORTH',
+           'as_pixels', 'enough', 'convolves', 'reused', 'across', 'each', 'tiled', 'by_torch', 'source', 'Compiled',
+           'compiled', 'in_c', 'by_c', 'pays', 'spread', 'winograd', 'packs', 'pack', 'perceptron', 'linear']
 
 # %% ../nbs/05b_kernels.ipynb #imports
 import ctypes, functools, math, os, shlex, subprocess, tempfile
@@ -345,15 +345,15 @@ def winograd(
     (by_torch if u.dim() == 3 else by_c)(x, u, b if b is None else b.contiguous(), padding, y, held)
     return y.permute(0, 3, 1, 2)
 
-# %% ../nbs/05b_kernels.ipynb #perceptron
-IN_C = AMD and not PIXELS and CAPABILITIES.get('avx2', False)
+# %% ../nbs/05b_kernels.ipynb #packing
+LINEAR_IN_C = AMD and not PIXELS and CAPABILITIES.get('avx2', False)
 MOST = 2**21             # bytes of a matrix that is read again for every few rows
 DOZENS = 48              # rows that go through all layers together
-ENOUGH = 8*MANY          # rows for which packing pays
+WORTH = 8*MANY           # rows for which packing pays
 
 def packs(w:Tensor)->bool: # [out, in]
     "Is the C of this page the faster product with this matrix?"
-    return IN_C and w.dtype == torch.float32 and w.nbytes <= MOST and compiled('perceptron') is not None
+    return LINEAR_IN_C and w.dtype == torch.float32 and w.nbytes <= MOST and compiled('perceptron') is not None
 
 def pack(w:Tensor, b:Tensor|None)->Tensor: # [out, in], [out] -> [blocks, 1+in, outputs of a block]
     "A linear layer in the order in which C reads it, the bias first; nothing in the outputs that fill a block."
@@ -364,6 +364,7 @@ def pack(w:Tensor, b:Tensor|None)->Tensor: # [out, in], [out] -> [blocks, 1+in, 
     u[:, 0] = 0 if b is None else filled(b).view(blocks, block)
     return u
 
+# %% ../nbs/05b_kernels.ipynb #perceptron
 @torch.no_grad()
 def perceptron(
     xs:Sequence[Tensor],                     # [n, in] each
@@ -381,15 +382,18 @@ def perceptron(
         raise RuntimeError(f'perceptron: wanted rows, packed layers and coefficients of shapes {wanted}, float32 on the CPU; got {[(*o.shape, str(o.dtype), str(o.device)) for o in given]}')
     y = xs[0].new_empty(n, sizes[-1])
     if not n: return y
+    xs, layers = [x.contiguous() for x in xs], [u.contiguous() for u in layers]
+    if mix is not None: mix = mix.contiguous()
     together = min(DOZENS, -(-n//torch.get_num_threads()))
     threads, widest = min(torch.get_num_threads(), -(-n//together)), max([m*block for m, block in blocks] + sizes[:mix is not None])
-    xs, scratch, at = [x.contiguous() for x in xs], y.new_empty(2*threads*together*widest), lambda parts: torch.tensor([o.data_ptr() for o in parts])
+    scratch, at = y.new_empty(2*threads*together*widest), lambda parts: torch.tensor([o.data_ptr() for o in parts])
     c.run('perceptron_float', (at(xs), mix, at(layers), torch.tensor(sizes), scratch, y), len(xs), len(layers), n, together, widest, before, after, threads)
     return y
 
+# %% ../nbs/05b_kernels.ipynb #linear
 def linear(x:Tensor, w:Tensor, b:Tensor|None)->Tensor: # [..., inputs], [outputs, inputs], [outputs] -> [..., outputs]
     "A linear layer by the fastest way."
     rows = x.reshape(-1, x.shape[-1])
     if convolves(rows, len(w)): return as_pixels(rows, w, b).view(*x.shape[:-1], len(w))
-    if enough(rows, len(w), ENOUGH) and packs(w): return perceptron([rows], [pack(w, b)], [len(w)]).view(*x.shape[:-1], len(w))
+    if enough(rows, len(w), WORTH) and packs(w): return perceptron([rows], [pack(w, b)], [len(w)]).view(*x.shape[:-1], len(w))
     return nn.functional.linear(x, w, b)

@@ -24,7 +24,7 @@ COMPILED = pytest.mark.skipif(compiled('perceptron') is None, reason='no C compi
 @pytest.fixture(autouse=True, params=['torch', pytest.param('pixels', marks=ONEDNN), pytest.param('C', marks=COMPILED)])
 def product(request, monkeypatch):
     "Every test with linear layers as they are, as convolutions, and in C, however small; with a twin, however little it saves."
-    wanted = {'kernels.PIXELS': request.param == 'pixels', 'lean.PIXELS': request.param == 'pixels', 'kernels.IN_C': request.param == 'C', 'kernels.MANY': 1, 'kernels.MUCH': 1, 'kernels.ENOUGH': 1, 'evaluate.CALL': 0}
+    wanted = {'kernels.PIXELS': request.param == 'pixels', 'lean.PIXELS': request.param == 'pixels', 'kernels.LINEAR_IN_C': request.param == 'C', 'kernels.MANY': 1, 'kernels.MUCH': 1, 'kernels.WORTH': 1, 'evaluate.CALL': 0}
     for name, value in wanted.items(): monkeypatch.setattr(f'landscape_nb.{name}', value)
     return request.param
 
