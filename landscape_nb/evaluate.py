@@ -266,6 +266,11 @@ def together(self:Evaluator, jobs:Sequence[Job])->int:
     return max(1, min(DECIDED//self.outputs, self.memory//8//waits)//self.batch_size)
 
 @patch
+def stamp(self:Evaluator)->tuple[int, int]:
+    "What the parts of the images depend on: the size of a batch, and how often somebody has written to the images."
+    return self.batch_size, self.x._version if self.tensors and not self.x.is_inference() else 0
+
+@patch
 @torch.no_grad()
 def sweep(self:Evaluator, jobs:Sequence[Job], products:Products|None):
     "One pass over the data."
@@ -275,7 +280,7 @@ def sweep(self:Evaluator, jobs:Sequence[Job], products:Products|None):
     for x, y in self.parts(together*self.batch_size):
         for batch in x.split(self.batch_size):
             for part in batch.chunk(-(-len(batch)//chunk)):
-                made = products.at((self.batch_size, done), as_in(jobs[0].state, part), uses) if uses else None
+                made = products.at((self.stamp(), done), as_in(jobs[0].state, part), uses) if uses else None
                 if self.screens and jobs[0].looks: part = as_in(jobs[0].looks[0][0], part)      # once for all states
                 for job in jobs: job.see(part, made if job.mix else None)
                 done += len(part)
@@ -289,7 +294,7 @@ def sweep(self:Evaluator, jobs:Sequence[Job], products:Products|None):
 def through(self:Evaluator, states:list[State], products:Products|None, scale:float)->list[Job]:
     "Jobs that have seen all images."
     for made in (products.held, products.taken) if products else ():
-        if any(k[0] != self.batch_size for k in made): made.clear()
+        if any(k[0] != self.stamp() for k in made): made.clear()
     jobs = [Job(self, s, products, scale) for s in states]
     self.sweep(jobs, products)
     return jobs

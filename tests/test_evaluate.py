@@ -194,8 +194,10 @@ def test_products_that_frames_share_are_made_once(monkeypatch):
         n = sum(made)
         fresh.products = None
         assert n == 400*new and torch.equal(found.loss, fresh.along(Path(ends), ts, 'none').loss)
-    ev.batch_size = 100          # other parts of the images
-    assert torch.equal(ev.along(Path((a, b)), ts, 'none').error, found.error*0 + torch.tensor([as_it_is(ev, Path((a, b))(t)).double().mean() for t in ts]))
+    ev.x.mul_(-1)                # other images
+    assert torch.equal(ev.along(Path((a, b)), ts, 'none').loss, Evaluator(make('mlp'), (ev.x, ev.y), 150).along(Path((a, b)), ts, 'none').loss)
+    ev.batch_size = 100          # other parts of them
+    assert torch.equal(ev.along(Path((a, b)), ts, 'none').error, torch.stack([as_it_is(ev, Path((a, b))(t)).double().mean() for t in ts]))
 
 class SharedKernels(nn.Module):
     "A wide convolution whose kernels something else reads too."
