@@ -179,7 +179,7 @@ class First(nn.Module):
         return linear(x, self.weight, self.bias) if self.given is None else self.given
 
 class Linear(nn.Module):
-    "A linear layer by the faster library, that may compute more outputs than it gives."
+    "A linear layer by the fastest way, that may compute more outputs than it gives."
     def __init__(self, m:nn.Linear):
         super().__init__()
         self.weight, self.bias, self.n = m.weight, m.bias, m.out_features
@@ -262,8 +262,8 @@ class Twin:
             self.net.set_submodule(n, nn.Identity())
         self.wide = {f'{k}.weight': side for k, side in wide.items()} if 'winograd' in changes else {}
         self.padded = [f'{out}.{a}' for a in ('weight', 'bias')] if 'padded' in changes else []
-        made, self.behind = [(c, Perceptron(self.net, c, self.held)) for c in chains if 'chain' in changes], None
-        for c, m in made: self.behind = m if c.behind else self.behind
+        made = [(c, Perceptron(self.net, c, self.held)) for c in chains] if 'chain' in changes else []
+        self.behind = next((m for c, m in made if c.behind), None)
         self.chained = [k for c, _ in made for k in c.linear]
         rows = [k for k, m in self.net.named_modules() if type(m) is nn.Linear and ('pixels' in changes or self.padded and k == out)]
         for k, kind in [(k, lambda m: Wide(m, self.held)) for k in wide if self.wide] + [(k, Linear) for k in rows if k != first]: self.net.set_submodule(k, kind(self.net.get_submodule(k)))
@@ -393,7 +393,8 @@ class Products:
     ):
         self.twin, self.budget, self.held, self.taken = twin, budget, {}, {}
         lean = [twin.state(s) for s in frame]
-        self.weights, self.biases = ([s.get(f'{twin.first}.{k}') for s in lean] for k in ('weight', 'bias'))
+        part = lambda s, k: None if (v := s.get(f'{twin.first}.{k}')) is None else v.clone()      # somebody may write to the state later
+        self.weights, self.biases = ([part(s, k) for s in lean] for k in ('weight', 'bias'))
         rows = torch.stack(self.weights, 1).double()                   # [units, r, inputs]
         self.scale = rows.square().sum(-1).sqrt()
         self.scale = torch.where(self.scale > 0, self.scale, 1.)

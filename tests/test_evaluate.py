@@ -194,6 +194,10 @@ def test_products_that_frames_share_are_made_once(monkeypatch):
         n = sum(made)
         fresh.products = None
         assert n == 400*new and torch.equal(found.loss, fresh.along(Path(ends), ts, 'none').loss)
+    moved = {k: v.clone() for k, v in b.items()}
+    ev.along(Path((a, moved)), ts, 'none')
+    for v in moved.values(): v.mul_(-1)      # another state in the same place
+    assert torch.equal(ev.along(Path((a, moved)), ts, 'none').loss, Evaluator(make('mlp'), images(), 150).along(Path((a, moved)), ts, 'none').loss)
     ev.x.mul_(-1)                # other images
     assert torch.equal(ev.along(Path((a, b)), ts, 'none').loss, Evaluator(make('mlp'), (ev.x, ev.y), 150).along(Path((a, b)), ts, 'none').loss)
     ev.batch_size = 100          # other parts of them
