@@ -29,13 +29,13 @@ def as_pixels(x:Tensor, w:Tensor, b:Tensor|None=None, groups:int=1)->Tensor: # f
     image = x.reshape(1, len(x), 1, x.shape[1]).permute(0, 3, 1, 2)
     return torch.mkldnn_convolution(image, w[:, :, None, None], b, (0, 0), (1, 1), (1, 1), groups).permute(0, 2, 3, 1).reshape(len(x), len(w))
 
-def enough(x:Tensor, outputs:int, rows:int=MANY)->bool: # [n, inputs]
+def enough(x:Tensor, outputs:int, rows:int)->bool: # [n, inputs]
     "Are these float32 on the CPU, and so many that another product than torch's may pay?"
     return x.dtype == torch.float32 and x.device.type == 'cpu' and len(x) >= rows and x.numel()*outputs >= MUCH
 
 def convolves(x:Tensor, outputs:int)->bool: # [n, inputs]
     "Is a convolution the faster product?"
-    return PIXELS and enough(x, outputs)
+    return PIXELS and enough(x, outputs, MANY)
 
 # %% ../nbs/05b_kernels.ipynb #matrices
 def _matrices(*points):
