@@ -293,8 +293,9 @@ def sweep(self:Evaluator, jobs:Sequence[Job], products:Products|None):
 @again
 def through(self:Evaluator, states:list[State], products:Products|None, scale:float)->list[Job]:
     "Jobs that have seen all images."
+    now = self.stamp()
     for made in (products.held, products.taken) if products else ():
-        if any(k[0] != self.stamp() for k in made): made.clear()
+        if any(k[0] != now for k in made): made.clear()
     jobs = [Job(self, s, products, scale) for s in states]
     self.sweep(jobs, products)
     return jobs
@@ -308,7 +309,8 @@ def judged(self:Evaluator,
 )->Iterator[tuple[Tensor, float]]: # bool [n] wrong, on the evaluator's device; loss
     "What each state gets wrong."
     states, products, end = iter(states), None, object()
-    if frame and (twin := self.lean(frame[0])[0]) and twin.first: self.products = products = Products(twin, [{k: v.to(self.device) for k, v in s.items()} for s in frame], self.memory//2, self.products)
+    twin = self.lean(frame[0])[0] if frame else None
+    if twin and twin.first: self.products = products = Products(twin, [{k: v.to(self.device) for k, v in s.items()} for s in frame], self.memory//2, self.products)
     try:
         while (first := next(states, end)) is not end:
             self.fits(first)

@@ -6,7 +6,8 @@
 __all__ = ['CAPABILITIES', 'AMD', 'PIXELS', 'MANY', 'MUCH', 'MATRICES', 'TILES', 'PRODUCT', 'INTO', 'BACK', 'ALL', 'PERCEPTRON',
            'REALS', 'COLUMNS', 'PARTS', 'TOGETHER', 'LARGE', 'NARROW', 'LINEAR_IN_C', 'MOST', 'DOZENS', 'WORTH',
            'as_pixels', 'enough', 'convolves', 'reused', 'across', 'each', 'tiled', 'by_torch', 'source', 'Compiled',
-           'compiled', 'in_c', 'by_c', 'pays', 'spread', 'winograd', 'packs', 'pack', 'perceptron', 'linear']
+           'compiled', 'in_c', 'groups', 'by_c', 'pays', 'spread', 'winograd', 'packable', 'packs', 'pack',
+           'perceptron', 'linear']
 
 # %% ../nbs/05b_kernels.ipynb #imports
 import ctypes, functools, math, os, shlex, subprocess, tempfile
@@ -267,7 +268,7 @@ class Compiled(NamedTuple):
     bytes: int              # of a vector
     def blocks(self, outputs:int, like:Tensor)->tuple[int, int]: # blocks, outputs of a block
         lanes = self.bytes//like.element_size()
-        block = lanes*min(COLUMNS, -(-outputs//lanes))
+        block = lanes if outputs <= lanes else COLUMNS*lanes
         return -(-outputs//block), block
     def run(self, name:str, tensors:Sequence[Tensor|None], *numbers:int):
         getattr(self.library, name)(*(None if t is None else ctypes.c_void_p(t.data_ptr()) for t in tensors), *map(ctypes.c_long, numbers))
@@ -296,13 +297,16 @@ def in_c(w:Tensor)->bool: # [out, in, 3, 3]
 TOGETHER = 12, 36        # tiles of a group; where the kernels are too many for the cache, they are read less often
 LARGE = 2**24            # bytes of such kernels
 
+def groups(n:int, most:int)->tuple[int, int]:
+    "How many of `n` go together, and how many threads have some."
+    together = min(most, -(-n//torch.get_num_threads()))
+    return together, min(torch.get_num_threads(), -(-n//together))
+
 def by_c(x:Tensor, u:Tensor, b:Tensor|None, padding:tuple[int, int], y:Tensor, held:dict): # [n, h, w, in], [(side+2)², blocks, in, block], [out]; y: [n, h, w, out]
     "Writes equation (1) into `y`."
     r, blocks, c, block = u.shape
-    side, threads = math.isqrt(r)-2, torch.get_num_threads()
-    tiles = len(y)*math.prod(across(y.shape[1:3], side))
-    together = min(TOGETHER[u.nbytes > LARGE], -(-tiles//threads))
-    threads = min(threads, -(-tiles//together))
+    side = math.isqrt(r)-2
+    together, threads = groups(len(y)*math.prod(across(y.shape[1:3], side)), TOGETHER[u.nbytes > LARGE])
     scratch = reused(held, 'scratch', (threads*r*together*(c+blocks*block),), x)
     compiled('winograd').run(f'winograd_{side}_{REALS[x.dtype]}', (x, u, b, y, scratch), *x.shape, y.shape[-1], block, *padding, together, threads)
 
@@ -351,9 +355,13 @@ MOST = 2**21             # bytes of a matrix that is read again for every few ro
 DOZENS = 48              # rows that go through all layers together
 WORTH = 8*MANY           # rows for which packing pays
 
+def packable(w:Tensor)->bool: # [out, in]
+    "Would the C of this page be the faster product with this matrix?"
+    return LINEAR_IN_C and w.dtype == torch.float32 and w.nbytes <= MOST
+
 def packs(w:Tensor)->bool: # [out, in]
-    "Is the C of this page the faster product with this matrix?"
-    return LINEAR_IN_C and w.dtype == torch.float32 and w.nbytes <= MOST and compiled('perceptron') is not None
+    "Is it, and can it be compiled?"
+    return packable(w) and compiled('perceptron') is not None
 
 def pack(w:Tensor, b:Tensor|None)->Tensor: # [out, in], [out] -> [blocks, 1+in, outputs of a block]
     "A linear layer in the order in which C reads it, the bias first; nothing in the outputs that fill a block."
@@ -384,8 +392,7 @@ def perceptron(
     if not n: return y
     xs, layers = [x.contiguous() for x in xs], [u.contiguous() for u in layers]
     if mix is not None: mix = mix.contiguous()
-    together = min(DOZENS, -(-n//torch.get_num_threads()))
-    threads, widest = min(torch.get_num_threads(), -(-n//together)), max([m*block for m, block in blocks] + sizes[:mix is not None])
+    (together, threads), widest = groups(n, DOZENS), max([m*block for m, block in blocks] + sizes[:mix is not None])
     scratch, at = y.new_empty(2*threads*together*widest), lambda parts: torch.tensor([o.data_ptr() for o in parts])
     c.run('perceptron_float', (at(xs), mix, at(layers), torch.tensor(sizes), scratch, y), len(xs), len(layers), n, together, widest, before, after, threads)
     return y

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['PLAIN', 'CHANGES', 'WHOLE', 'FEW', 'Call', 'hooked', 'watch', 'operations', 'running', 'owners_of', 'foldable',
-           'folded', 'spreadable', 'Chain', 'chains', 'Mixture', 'mixture', 'Given', 'laid_out', 'Stop', 'First',
-           'Linear', 'Passed', 'Perceptron', 'Wide', 'switches', 'in_place', 'empty', 'Twin', 'near', 'holds',
-           'entrance', 'outlet', 'find_twin', 'Products']
+           'folded', 'spreadable', 'Wide', 'Chain', 'chains', 'Passed', 'Perceptron', 'Mixture', 'Given', 'Stop',
+           'First', 'laid_out', 'Linear', 'switches', 'in_place', 'empty', 'Twin', 'near', 'holds', 'entrance',
+           'outlet', 'find_twin', 'Products']
 
 # %% ../nbs/05c_lean.ipynb #imports
 import copy, math
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from .group import State, generic_state
-from .kernels import MATRICES, PIXELS, across, linear, pack, packs, pays, perceptron, reused, spread, winograd
+from .kernels import MATRICES, PIXELS, across, compiled, linear, pack, packable, packs, pays, perceptron, reused, spread, winograd
 from .store import stream
 
 # %% ../nbs/05c_lean.ipynb #watch
@@ -95,6 +95,16 @@ def spreadable(net:nn.Module, calls:Sequence[Call])->dict[str, int]: # convoluti
     for c in calls: found[c.name] = min(s := side(c), found.get(c.name, s))
     return {k: s for k, s in found.items() if s}
 
+# %% ../nbs/05c_lean.ipynb #wide-layer
+class Wide(nn.Module):
+    "A convolution whose kernels may be `spread`."
+    def __init__(self, m:nn.Conv2d, held:dict):
+        super().__init__()
+        self.weight, self.bias, self.outputs, self.padding, self.held = m.weight, m.bias, m.out_channels, m.padding, held
+    def forward(self, x:Tensor)->Tensor:
+        if self.weight.dtype == torch.bfloat16: return nn.functional.conv2d(x, self.weight, self.bias, padding=self.padding)
+        return winograd(x, self.weight, self.bias, self.outputs, self.padding, self.held)
+
 # %% ../nbs/05c_lean.ipynb #chain
 class Chain(NamedTuple):
     "Linear layers, each with a rectifier behind it but perhaps the last."
@@ -112,7 +122,7 @@ def chains(
     "The linear layers that can go through C together; modules that let everything pass may stand between."
     times, owners, found, row, y = Counter(c.name for c in calls), owners_of(net), [], [], None
     clips = lambda c: type(c.module) is nn.ReLU
-    linear = lambda c: type(c.module) is nn.Linear and c.x.dim() == 2 and all(owners[id(p)] == 1 for p in c.module.parameters()) and (c.name == first or packs(c.module.weight))
+    linear = lambda c: type(c.module) is nn.Linear and c.x.dim() == 2 and all(owners[id(p)] == 1 for p in c.module.parameters()) and (c.name == first or packable(c.module.weight))
     def close():
         behind = bool(row) and row[0].name == first
         names, inside = [c.name for c in row[behind:]], [c.name for c in row[behind:] if linear(c)]
@@ -127,64 +137,9 @@ def chains(
         if fits: row.append(c)
         y = c.y
     close()
-    return found
+    return found if found and compiled('perceptron') else []      # nothing is compiled for networks that have none
 
-# %% ../nbs/05c_lean.ipynb #mixture
-class Mixture(NamedTuple):
-    "A first layer in terms of those of a frame."
-    c: tuple              # r numbers, or r tensors [units]
-    bias: Tensor|None     # what is left of the bias; None: nothing
-    matrix: Tensor        # [r+1, units] the same: coefficients, and what is left
-
-    def of(self, products:Sequence[Tensor], out:Tensor)->Tensor: # [images, units] each
-        "Equation (2), biases in it, for a chunk of images; written into `out`."
-        even, c, (p, *rest) = isinstance(self.c[0], float), self.c, products
-        if even and len(rest) == 1 and abs(sum(c)-1) < 1e-6: y = torch.lerp(p, rest[0], c[1], out=out)
-        else:
-            y = torch.mul(p, c[0], out=out)
-            for o, d in zip(rest, c[1:]): y.add_(o, alpha=d) if even else y.addcmul_(o, d)
-        return y if self.bias is None else y.add_(self.bias)
-
-def mixture(c:tuple, bias:Tensor|None, w:Tensor)->Mixture: # w: weight [units, inputs] of the layer
-    "The same as a matrix too."
-    matrix = w.new_empty(len(c)+1, len(w))
-    for row, value in zip(matrix, (*c, 0. if bias is None else bias)): row[:] = value
-    return Mixture(c, bias, matrix)
-
-class Given(NamedTuple):
-    "What a first layer gives for a chunk of images."
-    products: Sequence[Tensor]      # [images, units] each
-    mix: Mixture
-    def sum(self, held:dict, like:Tensor)->Tensor: # in a buffer that the next chunk uses again
-        return self.mix.of(self.products, reused(held, 'mixed', self.products[0].shape, self.products[0])).to(like.dtype)
-
-# %% ../nbs/05c_lean.ipynb #layers
-CHANGES = ('fold', 'inplace', 'channels_last', 'winograd', 'padded', 'chain', 'pixels')
-WHOLE = 16       # outputs that are written at once
-
-def laid_out(x:Tensor, last:bool)->Tensor:
-    "Images `[n, c, h, w]`, or weights of a convolution, with their channels last in memory, if `last`."
-    return x.to(memory_format=torch.channels_last) if last and x.dim() == 4 else x      # not contiguous(): it leaves one channel or pixel as it is, and a convolution takes that for channels first
-
-class Stop(Exception):
-    "Ends a pass at the first layer."
-
-class First(nn.Module):
-    "A linear layer whose output may be given."
-    def __init__(self, m:nn.Linear):
-        super().__init__()
-        self.weight, self.bias, self.given, self.seen = m.weight, m.bias, None, None
-    def forward(self, x:Tensor)->Tensor:
-        if self.seen is not None: self.seen.append(x); raise Stop
-        return linear(x, self.weight, self.bias) if self.given is None else self.given
-
-class Linear(nn.Module):
-    "A linear layer by the fastest way, that may compute more outputs than it gives."
-    def __init__(self, m:nn.Linear):
-        super().__init__()
-        self.weight, self.bias, self.n = m.weight, m.bias, m.out_features
-    def forward(self, x:Tensor)->Tensor: return linear(x, self.weight, self.bias)[..., :self.n]
-
+# %% ../nbs/05c_lean.ipynb #perceptron
 class Passed(nn.Module):
     "A linear layer that is computed elsewhere."
     def __init__(self, m:nn.Linear):
@@ -206,7 +161,7 @@ class Perceptron(nn.Module):
     def forward(self, x:Tensor)->Tensor:
         weights:list[Tensor] = [m.weight for m in self.layers]
         if weights[0].dim() == 3:
-            xs, mix = ([x], None) if self.given is None else (self.given.products, self.given.mix.matrix)
+            xs, mix = ([x], None) if self.given is None else (self.given.products, self.given.matrix())
             return perceptron(xs, weights, self.outputs, self.before, self.after, mix)
         if self.given is not None: x = self.given.sum(self.held, weights[0])
         if self.before: x = x.relu_()
@@ -215,14 +170,60 @@ class Perceptron(nn.Module):
             if self.after or i < len(self.layers): x = x.relu_()
         return x[:, :self.outputs[-1]]
 
-class Wide(nn.Module):
-    "A convolution whose kernels may be `spread`."
-    def __init__(self, m:nn.Conv2d, held:dict):
+# %% ../nbs/05c_lean.ipynb #mixture
+class Mixture(NamedTuple):
+    "A first layer in terms of those of a frame."
+    c: tuple              # r numbers, or r tensors [units]
+    bias: Tensor|None     # what is left of the bias; None: nothing
+
+    def of(self, products:Sequence[Tensor], out:Tensor)->Tensor: # [images, units] each
+        "Equation (2), biases in it, for a chunk of images; written into `out`."
+        even, c, (p, *rest) = isinstance(self.c[0], float), self.c, products
+        if even and len(rest) == 1 and abs(sum(c)-1) < 1e-6: y = torch.lerp(p, rest[0], c[1], out=out)
+        else:
+            y = torch.mul(p, c[0], out=out)
+            for o, d in zip(rest, c[1:]): y.add_(o, alpha=d) if even else y.addcmul_(o, d)
+        return y if self.bias is None else y.add_(self.bias)
+
+class Given(NamedTuple):
+    "What a first layer gives for a chunk of images."
+    products: Sequence[Tensor]      # [images, units] each
+    mix: Mixture
+    def matrix(self)->Tensor: # [r+1, units]
+        "The mixture as C reads it: coefficients, and what is left of the bias."
+        rows = self.products[0].new_empty(len(self.products)+1, self.products[0].shape[1])
+        for row, value in zip(rows, (*self.mix.c, 0. if self.mix.bias is None else self.mix.bias)): row[:] = value
+        return rows
+    def sum(self, held:dict, like:Tensor)->Tensor: # in a buffer that the next chunk uses again
+        return self.mix.of(self.products, reused(held, 'mixed', self.products[0].shape, self.products[0])).to(like.dtype)
+
+# %% ../nbs/05c_lean.ipynb #first-layer
+class Stop(Exception):
+    "Ends a pass at the first layer."
+
+class First(nn.Module):
+    "A linear layer whose output may be given."
+    def __init__(self, m:nn.Linear):
         super().__init__()
-        self.weight, self.bias, self.outputs, self.padding, self.held = m.weight, m.bias, m.out_channels, m.padding, held
+        self.weight, self.bias, self.given, self.seen = m.weight, m.bias, None, None
     def forward(self, x:Tensor)->Tensor:
-        if self.weight.dtype == torch.bfloat16: return nn.functional.conv2d(x, self.weight, self.bias, padding=self.padding)
-        return winograd(x, self.weight, self.bias, self.outputs, self.padding, self.held)
+        if self.seen is not None: self.seen.append(x); raise Stop
+        return linear(x, self.weight, self.bias) if self.given is None else self.given
+
+# %% ../nbs/05c_lean.ipynb #layers
+CHANGES = ('fold', 'inplace', 'channels_last', 'winograd', 'padded', 'chain', 'pixels')
+WHOLE = 16       # outputs that are written at once
+
+def laid_out(x:Tensor, last:bool)->Tensor:
+    "Images `[n, c, h, w]`, or weights of a convolution, with their channels last in memory, if `last`."
+    return x.to(memory_format=torch.channels_last) if last and x.dim() == 4 else x      # not contiguous(): it leaves one channel or pixel as it is, and a convolution takes that for channels first
+
+class Linear(nn.Module):
+    "A linear layer by the fastest way, that may compute more outputs than it gives."
+    def __init__(self, m:nn.Linear):
+        super().__init__()
+        self.weight, self.bias, self.n = m.weight, m.bias, m.out_features
+    def forward(self, x:Tensor)->Tensor: return linear(x, self.weight, self.bias)[..., :self.n]
 
 def switches(net:nn.Module)->list[nn.Module]:
     "The modules of torch that may work in place."
@@ -302,7 +303,7 @@ class Twin:
         self.held.clear()
 
     @torch.no_grad()
-    def __call__(self, x:Tensor, given:'Given|None'=None)->Tensor: # given: what the first layer gives for x
+    def __call__(self, x:Tensor, given:Given|None=None)->Tensor: # given: what the first layer gives for x
         "Logits of the loaded state."
         x = laid_out(x, self.last)
         if given is None: return self.net(x)
@@ -334,8 +335,8 @@ def holds(twin:Twin, state:State, x:Tensor, z:Tensor)->bool: # float64 all; z: l
         twin.load(s)
         found = [twin(x), torch.cat([twin(x[:half]), twin(x[half:])])]
         if twin.first:
-            h = nn.functional.linear(twin.entry(x), w := s[f'{twin.first}.weight'], s.get(f'{twin.first}.bias'))
-            found.append(twin(x, Given((3*h, h), mixture((.5, -.5), None, w))))
+            h = nn.functional.linear(twin.entry(x), s[f'{twin.first}.weight'], s.get(f'{twin.first}.bias'))
+            found.append(twin(x, Given((3*h, h), Mixture((.5, -.5), None))))
         return torch.equal(x, kept) and all(near(o, z) for o in found)
     except Exception: return False
     finally: twin.rest()
@@ -411,7 +412,7 @@ class Products:
 
     def mixture(self, w:Tensor, b:Tensor|None)->Mixture|None: # weight and bias of the first layer of a state of the twin
         "c and d of equation (2); None where it does not hold to rounding."
-        if (i := self.index(w, b)) is not None: return mixture(tuple(float(i == j) for j in range(len(self.weights))), None, w)
+        if (i := self.index(w, b)) is not None: return Mixture(tuple(float(i == j) for j in range(len(self.weights))), None)
         if self.inverse is None or w.dtype != self.rows.dtype: return None
         bound = lambda parts: 16*torch.finfo(w.dtype).eps*parts          # rounding
         solve = lambda v, n=None: (self.inverse[:n] @ torch.linalg.vecdot(self.rows[:n], v[:n, None]).double()[..., None])[..., 0]      # the first n units
@@ -430,7 +431,7 @@ class Products:
         if b is not None:
             parts = torch.stack(self.biases, 1)*c
             b = None if bool(((b-parts.sum(1)).abs() <= bound(parts.abs().amax(1))).all()) else (b-parts.sum(1)).to(w)
-        return mixture(c.to(w).T.contiguous().unbind() if one is None else tuple(one.tolist()), b, w)
+        return Mixture(c.to(w).T.contiguous().unbind() if one is None else tuple(one.tolist()), b)
 
     def at(self, key, x:Tensor, uses:int)->list[Tensor]|None: # [images, units] for every state of the frame
         "What the first layers give for images `x`, held as long as there is room; None where computing it does not pay."

@@ -34,10 +34,12 @@ def images(n=400, size=8):
 
 def make(arch): return make_model(arch, size=8, width=WIDTH[arch], seed=0)
 
+def drawn(net, *name, dtype=torch.float32):
+    "Two random states."
+    return [{k: v.to(dtype) if v.is_floating_point() else v for k, v in generic_state(state_of(net), dict(net.named_parameters()), stream(*name, i)).items()} for i in range(2)]
+
 @cache
-def states(arch, dtype=torch.float32):
-    net = make(arch)
-    return [{k: v.to(dtype) if v.is_floating_point() else v for k, v in generic_state(state_of(net), dict(net.named_parameters()), stream('states', arch, i)).items()} for i in range(2)]
+def states(arch, dtype=torch.float32): return drawn(make(arch), 'states', arch, dtype=dtype)
 
 def evaluator(net, data, batch, precision):
     ev = Evaluator(net, data, batch, precision=precision)
@@ -45,6 +47,11 @@ def evaluator(net, data, batch, precision):
     return ev
 
 def as_it_is(ev, state): return ev.misses(ev.logits(state)).cpu()
+
+def assert_a_path_is_a_loop(ev, path, ts, statistics='none'):
+    seen, bits = Corrected(ev, path, statistics), unpack(ev.bits_along(path, ts, statistics), len(ev.y))
+    assert torch.equal(bits, torch.stack([as_it_is(ev, seen(t)) for t in ts]))
+    return bits
 
 # the same errors
 
@@ -66,9 +73,7 @@ def test_a_path_is_a_loop(arch, round_, statistics, precision):
     T = Torus(find_symmetries(make(arch), ev.x[:2])) if round_ else None
     path = Path([T.project(p) for p in points] if T else points, T)
     ts = torch.linspace(0, 1, 15 if arch == 'mlp' else 5).tolist()
-    seen = Corrected(ev, path, statistics)
-    bits = unpack(ev.bits_along(path, ts, statistics), len(ev.y))
-    assert torch.equal(bits, torch.stack([as_it_is(ev, seen(t)) for t in ts]))
+    bits = assert_a_path_is_a_loop(ev, path, ts, statistics)
     assert torch.equal(ev.along(path, ts, statistics).error, bits.double().mean(1))
 
 @pytest.mark.parametrize('precision', ['exact', 'screened'])
@@ -162,10 +167,9 @@ def test_layers_in_a_row_go_together(product):
     both, twice = nn.ReLU(), nn.Linear(20, 20)
     for net, rows in ((deep, [('3', '4', '5', '7'), ('9', '10', '12', '13')]), (make('mlp'), [('relu1', 'fc2', 'relu2', 'fc3')]), (bare(nn.Linear(64, 20), both, nn.Linear(20, 20), both, nn.Linear(20, 10)), []),
                       (bare(nn.Linear(64, 20), nn.ReLU(), twice, nn.ReLU(), twice, nn.ReLU(), nn.Linear(20, 10)), [('6', '7')]), (bare(nn.BatchNorm1d(64), nn.Linear(64, 20), nn.ReLU(), nn.Linear(20, 10)), [('2', '3', '4')])):
-        a, b = ({k: v.float() if v.is_floating_point() else v for k, v in generic_state(state_of(net), dict(net.named_parameters()), stream('rows', i)).items()} for i in range(2))
-        ev, path = Evaluator(net, images(), 150), Path((a, b))
-        ts = torch.linspace(0, 1, 6).tolist()
-        assert torch.equal(unpack(ev.bits_along(path, ts, 'none'), 400), torch.stack([as_it_is(ev, path(t)) for t in ts]))
+        a, b = drawn(net, 'rows')
+        ev = Evaluator(net, images(), 150)
+        assert_a_path_is_a_loop(ev, Path((a, b)), torch.linspace(0, 1, 6).tolist())
         twin = ev.found[0]
         assert ('chain' in twin.changes) == (product == 'C' and bool(rows)) and twin.chained == [k for row in rows for k in row if isinstance(net.get_submodule(k), nn.Linear)]*(product == 'C')
         held = sum(v.nbytes for v in twin.state(a).values())
@@ -178,9 +182,8 @@ class ReadsFirst(nn.Module):
 
 def test_what_lies_in_a_row_may_be_read_by_others(product):
     net = ReadsFirst().eval()
-    a, b = ({k: v.float() for k, v in generic_state(state_of(net), dict(net.named_parameters()), stream('read', i)).items()} for i in range(2))
-    ev, path, ts = Evaluator(net, images(), 150), Path((a, b)), torch.linspace(0, 1, 6).tolist()
-    assert torch.equal(unpack(ev.bits_along(path, ts, 'none'), 400), torch.stack([as_it_is(ev, path(t)) for t in ts]))
+    ev = Evaluator(net, images(), 150)
+    assert_a_path_is_a_loop(ev, Path(drawn(net, 'read')), torch.linspace(0, 1, 6).tolist())
     assert not ev.found[0].behind
 
 def test_products_that_frames_share_are_made_once(monkeypatch):
@@ -215,8 +218,7 @@ def test_wide_kernels_multiply_less_and_judge_the_same(c, monkeypatch):
     net = nn.Sequential(nn.Conv2d(1, 260, 3, padding=1), nn.ReLU(), wide(padding=(1, 0), bias=False), nn.BatchNorm2d(260), nn.ReLU(), wide(padding=1), nn.ReLU(), wide(padding=1, stride=2), nn.ReLU(),
                         wide(padding='same'), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(260, 10)).eval()
     for net, taken in ((net, {'2.weight': 4, '5.weight': 4}), (SharedKernels().eval(), {})):
-        a, b = (generic_state(state_of(net), dict(net.named_parameters()), stream('wide', i)) for i in range(2))
-        a, b = ({k: v.float() if v.is_floating_point() else v for k, v in s.items()} for s in (a, b))
+        a, b = drawn(net, 'wide')
         ev = Evaluator(net, tuple(o[:60] for o in images()), 40)
         for t in (0, .5, 1): assert torch.equal(ev.wrong(Path((a, b))(t)), as_it_is(ev, Path((a, b))(t)))
         assert ev.found[0].wide == taken
