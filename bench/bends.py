@@ -12,7 +12,7 @@ from pathlib import Path
 from unittest.mock import patch
 import torch
 from landscape_nb.evaluate import Evaluator
-from landscape_nb.group import state_of
+from landscape_nb.search.group import state_of
 from landscape_nb.models import make_model
 from landscape_nb.paths import Bends, Path as Way
 from landscape_nb.store import describe_machine, stream

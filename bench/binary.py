@@ -18,7 +18,7 @@ from landscape_nb.binary import Cube, binary_recipe_for, minimize_binary, settle
 from landscape_nb.data import load_data
 from landscape_nb.evaluate import Evaluator
 from landscape_nb.flips import FlipEvaluator, FlipPath, differing, flip_barrier, joined, layer_order, parted, random_order
-from landscape_nb.group import state_of
+from landscape_nb.search.group import state_of
 from landscape_nb.models import BINARY, make_model
 from landscape_nb.store import Store, describe_machine, stream
 from landscape_nb.symmetries import find_symmetries

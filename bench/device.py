@@ -12,8 +12,8 @@ import torch
 from torch.func import functional_call
 from landscape_nb.alignment import align
 from landscape_nb.evaluate import Evaluator
-from landscape_nb.group import generic_state, relative_change, state_of
-from landscape_nb.kernels import linear
+from landscape_nb.search.group import generic_state, relative_change, state_of
+from landscape_nb.evaluation.kernels import linear
 from landscape_nb.models import make_model
 from landscape_nb.store import describe_machine, stream
 from landscape_nb.symmetries import find_symmetries

@@ -31,10 +31,10 @@ from torch.func import functional_call
 from landscape_nb.data import load_data
 from landscape_nb.evaluate import PRECISIONS, Evaluator
 from landscape_nb.flatness import draw, local_energy, shaken
-from landscape_nb.group import generic_state, lift, state_of
-from landscape_nb.kernels import as_pixels, compiled, pack, perceptron, spread, winograd
-from landscape_nb.lean import Twin, find_twin, laid_out, operations, watch
-from landscape_nb.margins import unpack
+from landscape_nb.search.group import generic_state, lift, state_of
+from landscape_nb.evaluation.kernels import as_pixels, compiled, pack, perceptron, spread, winograd
+from landscape_nb.evaluation.twin import Twin, find_twin, laid_out, operations, watch
+from landscape_nb.evaluation.margins import unpack
 from landscape_nb.models import make_model
 from landscape_nb.paths import Path as Way
 from landscape_nb.store import describe_machine, stream

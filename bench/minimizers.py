@@ -17,7 +17,7 @@ from landscape_nb.optimizers import Recipe, _row, minimize, minimize_many, minim
 from landscape_nb.store import Store, _locked, describe_machine, stream, sweep
 from landscape_nb.symmetries import find_symmetries
 from landscape_nb.torus import Torus
-from landscape_nb.updates import Replicas
+from landscape_nb.training.updates import Replicas
 
 SIZES = dict(mlp=dict(n_train=2_500, sigmas=(.2, .35, .5), draws=10, images=2_500),
              lenet=dict(n_train=1_000, sigmas=(.1, .2, .3), draws=10, images=1_000),

@@ -11,7 +11,7 @@ import argparse, json, sys
 from pathlib import Path
 import torch
 from landscape_nb.alignment import align
-from landscape_nb.similarity import inner
+from landscape_nb.matching.similarity import inner
 from landscape_nb.store import describe_machine, stream
 from landscape_nb.study import plan
 from landscape_nb.symmetries import find_symmetries

@@ -15,11 +15,11 @@ import torch
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 from landscape_nb.data import load_data
-from landscape_nb.engine import fast_dtype, prepare
-from landscape_nb.lean import laid_out
+from landscape_nb.training.engine import fast_dtype, prepare
+from landscape_nb.evaluation.twin import laid_out
 from landscape_nb.models import make_model
 from landscape_nb.optimizers import Recipe, Training, minimize, minimize_many, phases
-from landscape_nb.similarity import rounded_products
+from landscape_nb.matching.similarity import rounded_products
 from landscape_nb.store import Store, _in_worker, _task, describe_machine, stream, sweep
 from device import peak, wait
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.func import functional_call
-from landscape_nb.group import state_of
+from landscape_nb.search.group import state_of
 from landscape_nb.symmetries import UnsupportedModelError, find_symmetries
 
 KINDS = ('permute', 'scale', 'sign')    # what must preserve the logits themselves

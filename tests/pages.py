@@ -5,14 +5,17 @@ from pathlib import Path
 import nbformat
 
 ROOT = Path(__file__).resolve().parent.parent
-ANYTHING = ('index', 'tour', 'reproduce')  # pages that may use every room
 
-@dataclass
+@dataclass(eq=False)
 class Page:
     path: Path
     def __post_init__(self): self.nb = nbformat.read(self.path, 4)
     @property
     def name(self): return self.path.stem
+    @property
+    def folder(self):
+        "The room's folder, '' for the pages at the top."
+        return '' if self.path.parent.name == 'nbs' else self.path.parent.name
     @property
     def code(self): return [c for c in self.nb.cells if c.cell_type == 'code']
     @property
@@ -26,18 +29,23 @@ class Page:
         found = [m[1] for c in self.code for m in re.finditer(r'^#\s*\|\s*default_exp\s+(\S+)', c.source, re.M)]
         return found[0] if found else None
 
-def pages(folder=ROOT/'nbs'): return [Page(p) for p in sorted(folder.glob('*.ipynb'))]
+def pages(folder=ROOT/'nbs'):
+    "Every page, folder by folder."
+    found = [p for p in folder.rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts]
+    return [Page(p) for p in sorted(found, key=lambda p: (len(p.relative_to(folder).parts), p))]
 
 def tree(source):
     "The syntax tree of a cell, its magics left out."
     return ast.parse(re.sub(r'^(\s*)[%!].*$', r'\1pass', source, flags=re.M))
 
-def rooms_used(source, package='landscape_nb'):
-    "Names of the rooms that a cell imports, however it writes it."
+def rooms_used(source, rooms, package='landscape_nb'):
+    "Those of `rooms` (modules such as 'search.group') that a cell imports, however it writes it."
     for n in ast.walk(tree(source)):
         if isinstance(n, ast.Import): names = [a.name for a in n.names]
         elif isinstance(n, ast.ImportFrom):
             base = '.'.join(filter(None, [package if n.level else '', n.module or '']))
             names = [f'{base}.{a.name}' for a in n.names]
         else: continue
-        yield from (p[1] for p in (name.split('.') for name in names) if p[0] == package and len(p) > 1)
+        for parts in (name.split('.') for name in names):
+            ends = ['.'.join(parts[1:k]) for k in range(len(parts), 1, -1)]
+            if parts[0] == package: yield from [e for e in ends if e in rooms][:1]

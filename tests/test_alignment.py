@@ -2,10 +2,10 @@
 import pytest, torch
 from torch.func import functional_call
 from landscape_nb.alignment import METHODS, align, block_similarity
-from landscape_nb.group import generic_state, state_of
-from landscape_nb.levels import Layout
+from landscape_nb.search.group import generic_state, state_of
+from landscape_nb.matching.levels import Layout
 from landscape_nb.models import ARCHS, make_model
-from landscape_nb.similarity import Matching, inner
+from landscape_nb.matching.similarity import Matching, inner
 from landscape_nb.store import stream
 from landscape_nb.symmetries import find_symmetries
 from landscape_nb.torus import Torus

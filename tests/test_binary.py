@@ -6,7 +6,7 @@ from landscape_nb.alignment import align
 from landscape_nb.binary import BinaryRecipe, Cube, minimize_binary, pack, settled_thresholds, sign_names, unpack
 from landscape_nb.evaluate import Evaluator
 from landscape_nb.flips import FlipEvaluator, FlipPath, differing, flip_barrier, greedy_order, layer_order, random_order, sign_change
-from landscape_nb.group import state_of
+from landscape_nb.search.group import state_of
 from landscape_nb.models import BINARY, make_model
 from landscape_nb.store import Store, stream
 from landscape_nb.symmetries import find_symmetries

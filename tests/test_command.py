@@ -6,11 +6,11 @@ import pandas as pd, pytest, torch
 from torch import nn
 from landscape_nb import command
 from landscape_nb.command import COMMANDS, EXAMPLES, main, parser_of
-from landscape_nb.group import state_of
+from landscape_nb.search.group import state_of
 from landscape_nb.models import make_model
 from landscape_nb.symmetries import find_symmetries
 from landscape_nb.torus import Torus
-from landscape_nb.weights import load_state, save_state
+from landscape_nb.ground.weights import load_state, save_state
 
 SMALL = '--arch mlp --size 8 --width .1'.split()
 

@@ -9,7 +9,7 @@ from landscape_nb.evaluate import Evaluator
 from landscape_nb.flatness import local_energy, tangent_energy, worst_case
 from landscape_nb.flips import FlipEvaluator, FlipPath, differing, fit_flip_bend, flip_barrier, flip_energy, greedy_order, random_order
 from landscape_nb.frames import align_many
-from landscape_nb.group import SymmetryError, lift, state_of
+from landscape_nb.search.group import SymmetryError, lift, state_of
 from landscape_nb.models import ModelError, make_model
 from landscape_nb.optimizers import Recipe, RecipeError, minimize, recipe_for
 from landscape_nb.paths import Path, barrier, fit_bend, removed
@@ -17,7 +17,7 @@ from landscape_nb.store import Store, canonical, seed_of, sweep
 from landscape_nb.study import StudyError, plan
 from landscape_nb.symmetries import UnsupportedModelError, find_symmetries
 from landscape_nb.torus import Torus
-from landscape_nb.weights import StateError, load_state, save_state
+from landscape_nb.ground.weights import StateError, load_state, save_state
 
 class Answer(nn.Module):
     "A classifier that answers with a dict, not with logits."

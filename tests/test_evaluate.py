@@ -5,10 +5,10 @@ from torch import nn
 from torch.func import functional_call
 from torch.utils.data import DataLoader, TensorDataset
 from landscape_nb.evaluate import CHUNK, STATISTICS, Corrected, Evaluator, Job
-from landscape_nb.group import generic_state, state_of
-from landscape_nb.kernels import compiled, linear
-from landscape_nb.lean import Products, find_twin, operations, watch
-from landscape_nb.margins import margins, pack, slack, unpack, verdict
+from landscape_nb.search.group import generic_state, state_of
+from landscape_nb.evaluation.kernels import compiled, linear
+from landscape_nb.evaluation.twin import Products, find_twin, operations, watch
+from landscape_nb.evaluation.margins import margins, pack, slack, unpack, verdict
 from landscape_nb.models import make_model
 from landscape_nb.paths import Path
 from landscape_nb.store import stream
@@ -189,7 +189,7 @@ def test_what_lies_in_a_row_may_be_read_by_others(product):
 def test_products_that_frames_share_are_made_once(monkeypatch):
     (a, b), c = states('mlp'), {k: v+1 for k, v in states('mlp')[0].items()}
     ev, fresh, made, at = Evaluator(make('mlp'), images(), 150), Evaluator(make('mlp'), images(), 150), [], linear
-    monkeypatch.setattr('landscape_nb.lean.linear', lambda x, w, b: made.append(len(x)*(w.shape[1] == 64)) or at(x, w, b))       # of the first layer
+    monkeypatch.setattr('landscape_nb.evaluation.twin.linear', lambda x, w, b: made.append(len(x)*(w.shape[1] == 64)) or at(x, w, b))       # of the first layer
     ts = torch.linspace(0, 1, 6).tolist()
     for ends, new in (((a, b), 2), ((a, c), 1), ((c, b), 1), ((c, b), 0), ((b, c), 0), ((b, b), 0)):
         ev.lean(a); made.clear()
@@ -213,7 +213,7 @@ class SharedKernels(nn.Module):
 
 @pytest.mark.parametrize('c', [True, False], ids=['C', 'torch'])
 def test_wide_kernels_multiply_less_and_judge_the_same(c, monkeypatch):
-    if not c: monkeypatch.setattr('landscape_nb.kernels.compiled', lambda part: None)
+    if not c: monkeypatch.setattr('landscape_nb.evaluation.kernels.compiled', lambda part: None)
     wide = lambda **kw: nn.Conv2d(260, 260, 3, **kw)
     net = nn.Sequential(nn.Conv2d(1, 260, 3, padding=1), nn.ReLU(), wide(padding=(1, 0), bias=False), nn.BatchNorm2d(260), nn.ReLU(), wide(padding=1), nn.ReLU(), wide(padding=1, stride=2), nn.ReLU(),
                         wide(padding='same'), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(260, 10)).eval()
@@ -324,7 +324,7 @@ def test_batches_from_anywhere():
     assert ev.x.shape == x.shape and ev.tensors
 
 def test_small_batches_are_settled_together(monkeypatch):
-    monkeypatch.setattr('landscape_nb.kernels.compiled', lambda part: None)      # the network itself, whose passes are counted
+    monkeypatch.setattr('landscape_nb.evaluation.kernels.compiled', lambda part: None)      # the network itself, whose passes are counted
     (x, y), a = images(), states('resnet18', torch.float64)[0]
     ev, asked = Evaluator(make('resnet18'), DataLoader(TensorDataset(x, y), 30), 250), []
     ev.lean(a); ev.probe(a)
@@ -334,7 +334,7 @@ def test_small_batches_are_settled_together(monkeypatch):
     assert asked == [200] and all(torch.allclose(v, once[k], rtol=1e-9) for k, v in Evaluator(make('resnet18'), (x, y), 30).refresh(a, 200).items())
 
 def test_settling_works_in_place_and_leaves_no_trace(monkeypatch):
-    monkeypatch.setattr('landscape_nb.kernels.compiled', lambda part: None)
+    monkeypatch.setattr('landscape_nb.evaluation.kernels.compiled', lambda part: None)
     ev, a = Evaluator(make('resnet18'), images()), states('resnet18', torch.float64)[0]
     switches, seen = [m for m in ev.net.modules() if isinstance(m, nn.ReLU)], []
     forward = ev.forward
@@ -350,7 +350,7 @@ def test_statistics_are_those_of_the_network_where_convolutions_are_wide(batch, 
     a = states('resnet18', torch.float64)[0]
     found = []
     for c in (lambda part: None, compiled):
-        monkeypatch.setattr('landscape_nb.kernels.compiled', c)
+        monkeypatch.setattr('landscape_nb.evaluation.kernels.compiled', c)
         ev = Evaluator(make('resnet18'), images(), batch)
         found += [ev.refresh(a), ev.refresh(a)]
         assert bool(ev.lean(a)[0].wide) == (c('winograd') is not None)

@@ -3,7 +3,7 @@ import platform, shutil, subprocess, warnings
 import pytest, torch
 from torch.nn.functional import conv2d
 from landscape_nb import kernels
-from landscape_nb.kernels import MATRICES, PARTS, compiled, linear, pack, packs, pays, perceptron, source, spread, winograd
+from landscape_nb.evaluation.kernels import MATRICES, PARTS, compiled, linear, pack, packs, pays, perceptron, source, spread, winograd
 from landscape_nb.store import stream
 
 COMPILER = platform.system() == 'Linux' and shutil.which('cc') is not None

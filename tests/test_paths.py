@@ -2,13 +2,13 @@
 from functools import cache
 import pytest, torch
 from torch import nn
-from landscape_nb.engine import batch_logits
+from landscape_nb.training.engine import batch_logits
 from landscape_nb.evaluate import STATISTICS, Corrected, Evaluator
-from landscape_nb.group import lift, state_of
+from landscape_nb.search.group import lift, state_of
 from landscape_nb.models import make_model
-from landscape_nb.moments import blend
+from landscape_nb.evaluation.statistics import blend
 from landscape_nb.paths import Descent, Path, barrier, fit_bend
-from landscape_nb.planes import Plane, plane
+from landscape_nb.landscape.planes import Plane, plane
 from landscape_nb.store import Checkpoint, stream
 from landscape_nb.symmetries import find_symmetries
 from landscape_nb.torus import Torus

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 import psutil, pytest
-from landscape_nb.cluster import Cluster, ClusterError
+from landscape_nb.ground.cluster import Cluster, ClusterError
 from landscape_nb.store import sweep
 from landscape_nb.study import plan
 

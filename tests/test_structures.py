@@ -2,7 +2,7 @@
 import functools
 import pytest, torch
 from torch.func import functional_call
-from landscape_nb.group import state_of
+from landscape_nb.search.group import state_of
 from landscape_nb.symmetries import UnsupportedModelError, find_symmetries
 from structures import EXPECTED, PEERS, STRUCTURES
 

@@ -2,7 +2,7 @@
 import functools, math
 import pytest, torch
 from torch.func import functional_call
-from landscape_nb.group import generic_state, state_of
+from landscape_nb.search.group import generic_state, state_of
 from landscape_nb.models import make_model
 from landscape_nb.symmetries import UnsupportedModelError, find_symmetries
 from landscape_nb.torus import Torus

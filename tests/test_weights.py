@@ -4,7 +4,7 @@ import numpy as np, pytest, torch
 from torch import nn
 from landscape_nb.models import make_model
 from landscape_nb.symmetries import find_symmetries, state_of
-from landscape_nb.weights import StateError, load_state, save_state, to_numpy
+from landscape_nb.ground.weights import StateError, load_state, save_state, to_numpy
 
 class Decoy:
     "Whoever unpickles it makes a folder."
