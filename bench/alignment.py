@@ -10,7 +10,7 @@ as rebasin knows no signs. `change` is the largest relative change of the logits
 (its running statistics are the same for all channels at initialisation, so that it does not matter what is done to them). Memory is the peak above the
 level before, as a multiple of the weights of both networks.
 """
-import json, os, signal, sys, time
+import os, signal, sys, time
 import torch
 from oracle import answer, first_line, options, own_python, peak_of, relative, run_child, sweep, version_in
 
@@ -100,5 +100,4 @@ if __name__ == '__main__':
         net, _, method = name.rpartition('/')
         return run_child([python if method == 'rebasin' else sys.executable, '-W', 'ignore', __file__, '--child', net, method, '--limit-seconds', str(o.limit_seconds), '--repeat', str(o.repeat)], 3*o.limit_seconds+120, o.limit_gib)
     every = [f'{n}/{m}' for n in NETS for m in METHODS]
-    rows = sweep([f'{n}/{m}' for n in nets for m in o.methods], every, run, o.out, show, o, totals, versions=version_in(python, 'rebasin') if 'rebasin' in o.methods else {})
-    print(json.dumps(totals(rows), indent=1), o.out, sep='\n')
+    sweep([f'{n}/{m}' for n in nets for m in o.methods], every, run, o.out, show, o, totals, versions=version_in(python, 'rebasin') if 'rebasin' in o.methods else {})

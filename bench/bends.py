@@ -8,17 +8,17 @@ Networks with random weights, one thread, as a study trains bends; the sides tak
 - step: milliseconds of a step of a bend, 256 images: on straight legs, on geodesics (ours), and on geodesics with the gradient of the angles left to autograd (loop).
 """
 import argparse, json
-from pathlib import Path
 from unittest.mock import patch
 import torch
 from landscape_nb.evaluate import Evaluator
 from landscape_nb.search.group import state_of
 from landscape_nb.models import make_model
 from landscape_nb.paths import Bends, Path as Way
-from landscape_nb.store import describe_machine, stream
+from landscape_nb.store import stream
 from landscape_nb.symmetries import find_symmetries
 from landscape_nb.torus import Torus, _root
 from evaluation import race
+from kept import RESULTS, keep
 from oracle import peak_of
 
 STEPS = 20       # in a turn
@@ -60,11 +60,11 @@ def step(arch, repeat):
 if __name__ == '__main__':
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--repeat', type=int, default=8)
-    parser.add_argument('--out', default=str(Path(__file__).parent/'results'/'bends.json'))
+    parser.add_argument('--out', default=str(RESULTS/'bends.json'))
     o = parser.parse_args()
     torch.set_num_threads(1)
     rows = []
     for measure, arch in ((angles, 'mlp'), (angles, 'resnet18'), (step, 'mlp'), (step, 'lenet')):
         rows.append(measure(arch, o.repeat))
         print(json.dumps(rows[-1]), flush=True)
-    Path(o.out).write_text(json.dumps(dict(machine=describe_machine(), rows=rows), indent=1)+'\n')
+    keep(o.out, rows)

@@ -9,8 +9,7 @@ or the row says so. Random, layer-wise and unit-wise orders between two random n
 `thresholds`: where there is batch normalisation, three `sgd` minima of the quick study (2,000 images), matched: the barrier of every pair (mean over three orders) with thresholds
 that go in a straight line from end to end, and with those that each state on the path has on the images; and of the same recipe without batch normalisation.
 """
-import argparse, itertools, json, tempfile, time
-from pathlib import Path
+import argparse, itertools, tempfile, time
 import torch
 from torch.func import functional_call
 from landscape_nb.alignment import align
@@ -20,10 +19,10 @@ from landscape_nb.evaluate import Evaluator
 from landscape_nb.flips import FlipEvaluator, FlipPath, differing, flip_barrier, joined, layer_order, parted, random_order
 from landscape_nb.search.group import state_of
 from landscape_nb.models import BINARY, make_model
-from landscape_nb.store import Store, describe_machine, stream
+from landscape_nb.store import Store, stream
 from landscape_nb.symmetries import find_symmetries
+from kept import RESULTS, keep
 
-ROOT = Path(__file__).resolve().parent.parent
 METHODS = ('greedy', 'cd', 'bary', 'fw')
 
 def planted(arch, x, n=50):
@@ -84,16 +83,17 @@ def thresholds(arch, images=2000, seeds=3, orders=3, points=25):
         rows += [dict(what='thresholds', arch=net, thresholds=k, barriers=v, mean=sum(v)/len(v), train_errors=[m.train.error for m in minima], test_errors=[m.test.error for m in minima]) for k, v in found.items()]
     return rows
 
+def name(row): return ', '.join(row[k] for k in ('what', 'arch', 'method', 'order', 'thresholds') if k in row)
+
 if __name__ == '__main__':
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--images', type=int, default=5000); parser.add_argument('--points', type=int, default=51)
     parser.add_argument('--repeat', type=int, default=3)
     parser.add_argument('--archs', nargs='+', default=list(BINARY))
-    parser.add_argument('--out', default=str(ROOT/'bench'/'results'/'binary.json'))
+    parser.add_argument('--out', default=str(RESULTS/'binary.json'))
     o = parser.parse_args()
     torch.set_num_threads(1)
     data, rows = load_data('fashion_mnist', o.images), []
     for arch in o.archs:
         for r in [*planted(arch, data.x_train[:500]), *flips(arch, data, o.points, o.repeat), *(thresholds(arch) if arch.endswith('_bn') else ())]: rows.append(r); print(r, flush=True)
-    Path(o.out).parent.mkdir(parents=True, exist_ok=True)
-    Path(o.out).write_text(json.dumps(dict(rows=rows, machine=describe_machine()), indent=1))
+    keep(o.out, [dict(name=name(r), **r) for r in rows])

@@ -1,13 +1,12 @@
-"""Is everything the same on an accelerator, and how much faster? One JSON per machine.
+"""Is everything the same on an accelerator, and how much faster? One JSON.
 
-    python bench/device.py [--device cuda] [--out bench/results]
+    python bench/device.py [--device cuda] [--out FILE]
 
 For each architecture at 28x28: the symmetry group and its check; a random element, the projection and the alignment of a planted
 permutation on the device; the error of 10,000 images on the device against the CPU, image by image, and the throughput of both.
 """
 import argparse, json, time
 from functools import cache
-from pathlib import Path
 import torch
 from torch.func import functional_call
 from landscape_nb.alignment import align
@@ -18,6 +17,7 @@ from landscape_nb.models import make_model
 from landscape_nb.store import describe_machine, stream
 from landscape_nb.symmetries import find_symmetries
 from landscape_nb.torus import Torus
+from kept import RESULTS, keep
 
 def wait(device):
     "Until the device has done what it was given."
@@ -44,7 +44,7 @@ def measure(arch, width, device, n):
     model = make_model(arch, width=width, seed=0)
     start = time.perf_counter()
     sym = find_symmetries(model, torch.randn(2, 1, 28, 28, generator=stream('bench')))
-    row = dict(arch=arch, width=width, find_seconds=time.perf_counter()-start, blocks=len(sym.blocks), units=sum(b.n for b in sym.blocks),
+    row = dict(name=arch, arch=arch, width=width, find_seconds=time.perf_counter()-start, blocks=len(sym.blocks), units=sum(b.n for b in sym.blocks),
                dimension=sym.dimension, coverage=sym.coverage)
     to = lambda s, d: {k: v.to(d) for k, v in s.items()}
     a64 = to(generic_state(state_of(model), sym.parameters, stream('bench', 'state')), device)
@@ -66,7 +66,7 @@ def measure(arch, width, device, n):
 if __name__ == '__main__':
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
-    parser.add_argument('--out', default=str(Path(__file__).parent/'results'))
+    parser.add_argument('--out', default=str(RESULTS/'device.json'))
     parser.add_argument('--n', type=int, default=10_000)
     o = parser.parse_args()
     rows = []
@@ -74,6 +74,5 @@ if __name__ == '__main__':
         rows.append(measure(arch, width, o.device, o.n))
         print(json.dumps(rows[-1]), flush=True)
     machine = describe_machine()
-    name = (machine['gpu'] if o.device.startswith('cuda') else machine['cpu']).replace(' ', '-').replace('(R)', '')
-    Path(o.out).mkdir(parents=True, exist_ok=True)
-    (Path(o.out)/f'device-{name}.json').write_text(json.dumps(dict(machine=machine, rows=rows), indent=1)+'\n')
+    if not o.device.startswith('cuda'): machine['gpu'] = None      # it was there, and did nothing
+    keep(o.out, rows, machine)

@@ -5,7 +5,7 @@
 Fashion-MNIST; the rows of each seed are written as soon as they are there, and a run that is killed goes on where it was. Recipes were chosen on search seeds (0 to 4, 100 to 102) for their training error;
 the report seeds, 10 to 16 (10 to 14 and the main classes for resnet18), were touched by no choice. `SIZES` says how many images each network learns: what two cores can do in half an hour.
 """
-import argparse, functools, json, math, time
+import argparse, functools, math, time
 from dataclasses import asdict
 from pathlib import Path
 import torch
@@ -14,10 +14,11 @@ from landscape_nb.evaluate import Evaluator
 from landscape_nb.flatness import local_energy
 from landscape_nb.models import make_model
 from landscape_nb.optimizers import Recipe, _row, minimize, minimize_many, minimum_spec, passes, starts
-from landscape_nb.store import Store, _locked, describe_machine, stream, sweep
+from landscape_nb.store import Store, _locked, stream, sweep
 from landscape_nb.symmetries import find_symmetries
 from landscape_nb.torus import Torus
 from landscape_nb.training.updates import Replicas
+from kept import RESULTS, keep, read
 
 SIZES = dict(mlp=dict(n_train=2_500, sigmas=(.2, .35, .5), draws=10, images=2_500),
              lenet=dict(n_train=1_000, sigmas=(.1, .2, .3), draws=10, images=1_000),
@@ -70,11 +71,12 @@ def row(arch, label, seed, root):
     return base | store.remember(spec, compute).record
 
 def write(path, rows):
-    found = json.loads(path.read_text()) if path.exists() else dict(rows=[])
-    fresh = {(r['arch'], r['label'], r['seed']): r for r in [*found['rows'], *rows]}
-    order = sorted(fresh, key=lambda k: (list(SIZES).index(k[0]), LABELS.index(k[1]), k[2]))
-    recipes = {a: {l: asdict(recipe(a, l, 0)) for l in LABELS if any(k[:2] == (a, l) for k in order)} for a in SIZES if any(k[0] == a for k in order)}
-    path.write_text(json.dumps(dict(machine=describe_machine(), sizes=SIZES, recipes=recipes, rows=[fresh[k] for k in order]), indent=None, separators=(',', ':')).replace('{"arch"', '\n{"arch"') + '\n')
+    "A network that is trained anew replaces itself, on whatever machine it was trained before."
+    recipes = {a: {} for a in SIZES}
+    for r in [*read(path)['rows'], *rows]: recipes[r['arch']][r['label']] = asdict(recipe(r['arch'], r['label'], 0))
+    order = [f'{a} {l} {s}' for a in SIZES for l in LABELS for s in range(1000)]
+    rows = [dict(name=f"{r['arch']} {r['label']} {r['seed']}", **r) for r in rows]
+    keep(path, rows, key=('name',), order=order, sizes=SIZES, recipes=recipes)
 
 def say(r):
     "One line about a row"
@@ -86,7 +88,7 @@ if __name__ == '__main__':
     parser.add_argument('archs', nargs='*', default=list(SIZES)); parser.add_argument('--labels', nargs='*', default=list(LABELS))
     parser.add_argument('--seeds', nargs='*', type=int, default=list(range(10, 17))); parser.add_argument('--jobs', type=int, default=0)
     root = Path(__file__).resolve().parent
-    parser.add_argument('--store', default=str(root.parent/'out'/'minimizers')); parser.add_argument('--out', default=str(root/'results'/'minimizers.json'))
+    parser.add_argument('--store', default=str(root.parent/'out'/'minimizers')); parser.add_argument('--out', default=str(RESULTS/'minimizers.json'))
     parser.add_argument('--together', action='store_true', help='all seeds of a class in one batched run, label by label')
     parser.add_argument('--have', action='store_true', help='train nothing: the rows of what the store has')
     o = parser.parse_args()

@@ -23,6 +23,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from landscape_nb.store import describe_machine, stream
+from kept import keep, read, short
 
 ROOT = Path(__file__).resolve().parent.parent
 NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
@@ -284,23 +285,23 @@ def run_child(command, seconds, gib):
     if p.returncode or not stage.get('verdict'): return stage | dict(verdict='error', why=f'exit {p.returncode}: {trouble[-1][:300] if trouble else ""}')
     return stage
 
-def sweep(names, every, command, path, show, o, totals, **extra):
-    """Run every name in its own process, show each row when it is there, and keep the JSON file whole all the time. With `o.resume` rows that are
-    there are kept (but those with a verdict in `o.retry`); rows of networks that were not asked for are kept in any case when names were given."""
-    path = Path(path); path.parent.mkdir(parents=True, exist_ok=True)
-    old = {r['name']: r for r in json.loads(path.read_text())['rows']} if path.exists() and (o.resume or o.names) else {}
-    todo = [n for n in names if not (o.resume and n in old and old[n]['verdict'] not in o.retry)]
-    rows, lock, order = {n: r for n, r in old.items() if n not in todo}, threading.Lock(), list(dict.fromkeys([*every, *names]))
-    def write():
-        kept = [rows[n] for n in order if n in rows]
-        text = json.dumps(dict(machine=describe_machine(), **extra, totals=totals(kept), rows=kept), indent=1)+'\n'
-        part = path.with_suffix('.part'); part.write_text(text); part.replace(path)
+def sweep(names, every, command, path, show, o, totals, tags=None, **extra):
+    """Run every name in its own process, show each row when it is there, and keep it (bench/kept.py); then print the totals of this machine.
+    With `o.resume` rows of this machine that are there are not measured again, but for those with a verdict in `o.retry`. `tags` are part of every
+    row, and of what tells one row from another."""
+    tags, lock, machine = tags or {}, threading.Lock(), describe_machine()
+    order, key = list(dict.fromkeys([*every, *names])), ('name', 'machine', *tags)
+    def mine(rows): return [r for r in rows if r['machine'] == short(machine) and all(r.get(k) == v for k, v in tags.items())]
+    done = {r['name'] for r in mine(read(path)['rows']) if o.resume and r['verdict'] not in o.retry}
     def one(name):
-        row = dict(name=name) | command(name)
-        with lock: rows[name] = row; show(row); write()
-    with ThreadPoolExecutor(o.jobs) as pool: list(pool.map(one, todo))
-    write()
-    return [rows[n] for n in order if n in rows]
+        row = dict(name=name, **tags) | command(name)
+        with lock:
+            show(row)
+            keep(path, [row], machine, key, order, **extra)
+    with ThreadPoolExecutor(o.jobs) as pool: list(pool.map(one, [n for n in names if n not in done]))
+    rows = mine(read(path)['rows'])
+    print(json.dumps(totals(rows), indent=1), path, sep='\n')
+    return rows
 
 def options(doc, seconds, gib, out, child, names='NET'):
     "The arguments that every bench of one process per row takes."

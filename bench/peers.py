@@ -18,7 +18,7 @@ behind, and has them computed anew from data); 'wrong' (with the number of group
 (UnsupportedModelError); 'crash'; 'timeout'. Seconds are those of the search, after one of a small net. Coverage is that of bench/oracle.py, of what
 the tool permutes, right or not. The order of the group (decimal digits) says what coverage does not: units that only move together lower it.
 """
-import copy, json, math, os, signal, sys, time, traceback
+import copy, math, os, signal, sys, time, traceback
 from collections import defaultdict
 from pathlib import Path
 import torch
@@ -197,4 +197,3 @@ if __name__ == '__main__':
     every = [f'{n}/{t}' for n in [*NETS, *structure_names()] for t in TOOLS]
     rows = sweep([f'{n}/{t}' for n in nets for t in o.tools], every, run, o.out, show, o, totals, versions=versions)
     pivot(rows)
-    print(json.dumps(totals(rows), indent=1), o.out, sep='\n')

@@ -7,14 +7,15 @@ the standard deviation sigma. `resnet18`: `sgd` minimizers on Fashion-MNIST, tra
 noise of `--noise` times the standard deviation of each parameter. Recovered means an objective not below that of the planted permutation (more is possible: under strong noise the
 optimum is another one); `units` is the share of units that come back to their place. One thread.
 """
-import argparse, json, sys
+import argparse, sys
 from pathlib import Path
 import torch
 from landscape_nb.alignment import align
 from landscape_nb.matching.similarity import inner
-from landscape_nb.store import describe_machine, stream
+from landscape_nb.store import stream
 from landscape_nb.study import plan
 from landscape_nb.symmetries import find_symmetries
+from kept import RESULTS, keep
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT/'tests'))
@@ -67,4 +68,4 @@ if __name__ == '__main__':
     torch.set_num_threads(1)
     rows = [*stream_rows(0, 50), *stream_rows(1, 30), *trained_rows(o, 8)]
     for r in rows: print(r, flush=True)
-    (ROOT/'bench'/'results'/'planted.json').write_text(json.dumps(dict(machine=describe_machine(), rows=rows), indent=1)+'\n')
+    keep(RESULTS/'planted.json', [dict(name=f"{r['network']}, noise {r['noise']:g}, {r['method']}", **r) for r in rows])

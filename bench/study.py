@@ -9,6 +9,7 @@ import argparse, json, shutil, subprocess, sys, time
 from pathlib import Path
 import nbformat
 from landscape_nb.report import read_table
+from kept import keep
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -43,6 +44,4 @@ if __name__ == '__main__':
     for arch in o.arch:
         row = study(arch, o.runs.absolute())
         print(json.dumps(row), flush=True)
-        of = lambda r: (r['arch'], r['machine']['cpu'], r['machine']['simd'])
-        rows = {of(r): r for r in [*(json.loads(o.out.read_text())['rows'] if o.out.exists() else ()), row]}
-        o.out.write_text(json.dumps(dict(rows=[rows[k] for k in sorted(rows)]), indent=1)+'\n')
+        keep(o.out, [dict(name=arch, **row)], row['machine'])

@@ -1,4 +1,4 @@
-"""Does `find_symmetries` hold for every classifier of torchvision, and for 30 assorted ones of timm? One JSON per list.
+"""Does `find_symmetries` hold for every classifier of torchvision, and for 30 assorted ones of timm? One JSON.
 
     python bench/symmetries.py [NAME ...] [--timm] [--jobs 1] [--limit-seconds 600] [--limit-gib 18] [--resume] [--list] [--out FILE]
 
@@ -15,7 +15,7 @@ timm is no dependency: when it is not there, it is installed into an environment
 import importlib.util, json, os, re, sys, time, traceback
 import torch
 from torch import nn
-from oracle import answer, first_line, options, Oracle, ours, own_python, peak_of, ROOT, run_child, sweep, timm_net, torchvision_net, version_in
+from oracle import answer, first_line, options, Oracle, ours, own_python, peak_of, run_child, sweep, timm_net, torchvision_net, version_in
 
 TIMM = 'timm==1.0.31'
 TIMM_NETS = '''vit_tiny_patch16_224 deit_tiny_distilled_patch16_224 beit_base_patch16_224 swin_tiny_patch4_window7_224 convnextv2_atto tf_efficientnet_lite0
@@ -178,7 +178,7 @@ def totals(rows):
                 by_hand=sum('expected' in r for r in rows), by_hand_same=sum(r.get('as_expected', False) for r in rows))
 
 if __name__ == '__main__':
-    parser = options(__doc__, 600., 18., None, None)
+    parser = options(__doc__, 600., 18., 'symmetries.json', None)
     parser.add_argument('--timm', action='store_true', help='the list of timm instead of torchvision')
     parser.add_argument('--planted', type=int, default=5, help='tensors that are put back, one at a time')
     o = parser.parse_args()
@@ -189,11 +189,8 @@ if __name__ == '__main__':
     if o.list: print(*names, sep='\n'); sys.exit()
     if not o.timm and (bad := set(names) - set(every)): parser.error(f'no such network: {sorted(bad)}')
     python = own_python('timm', TIMM) if o.timm and not importlib.util.find_spec('timm') else sys.executable
-    out = o.out or ROOT/'bench'/'results'/f'symmetries-{"timm" if o.timm else "torchvision"}.json'
     if o.jobs > 1: os.environ.setdefault('OMP_NUM_THREADS', str(max(1, (os.cpu_count() or 1)//o.jobs)))
     run = lambda name: run_child([python, '-W', 'ignore', __file__, '--child', name, '--planted', str(o.planted), *['--timm']*o.timm], o.limit_seconds, o.limit_gib)
     print(HEAD, flush=True)
-    rows = sweep(names, every, run, out, show, o, totals, list='timm' if o.timm else 'torchvision', **(version_in(python, 'timm') if o.timm else {}))
-    print(json.dumps(totals(rows), indent=1))
-    print(f'{out}')
+    rows = sweep(names, every, run, o.out, show, o, totals, tags=dict(list='timm' if o.timm else 'torchvision'), **(dict(versions=version_in(python, 'timm')) if o.timm else {}))
     sys.exit(any(r['verdict'] in ('WRONG', 'blind') or r.get('as_expected') is False for r in rows))

@@ -6,11 +6,10 @@ resnet18 of width 1/4 (16 channels) on 28x28 images, batch 128: a plain loop (Da
 per core with one thread each, which is how a sweep uses a machine; blocks of steps of each in turn, medians of their rates. `--compile` adds torch.compile, its warm-up counted separately.
 `core` measures the same two steps in one core's own seconds, which mean something on a busy machine too.
 `memory`: a step of the study's convolutional networks, a process per core with one thread each, where a process keeps the memory that it frees as those of a sweep do, and where it does not; blocks in turn, new processes for each;
-kept apart by `--blocks 2 --steps 6 --skip core sweep resnet --out bench/results/training-memory.json`.
+alone by `--blocks 2 --steps 6 --skip core sweep resnet`.
 A sweep of six mlp recipes: one after another with all threads, and as `minimize_many` does it. On a GPU as well: images/s against the card's own bfloat16 matrix product, and 16 mlp seeds together and in a loop.
 """
 import argparse, json, multiprocessing, os, statistics, tempfile, time
-from pathlib import Path
 import torch
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
@@ -20,8 +19,9 @@ from landscape_nb.evaluation.twin import laid_out
 from landscape_nb.models import make_model
 from landscape_nb.optimizers import Recipe, Training, minimize, minimize_many, phases
 from landscape_nb.matching.similarity import rounded_products
-from landscape_nb.store import Store, _in_worker, _task, describe_machine, stream, sweep
+from landscape_nb.store import Store, _in_worker, _task, stream, sweep
 from device import peak, wait
+from kept import RESULTS, keep
 
 B, WIDTH = 128, .25
 recipe = lambda n: Recipe('resnet18', 'fashion_mnist', 'sgd', 0, n, WIDTH, epochs=10**5, batch=B, lr=.01)
@@ -157,12 +157,11 @@ if __name__ == '__main__':
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--steps', type=int, default=12); parser.add_argument('--blocks', type=int, default=5)
     parser.add_argument('--compile', action='store_true'); parser.add_argument('--skip', nargs='*', default=[])
-    parser.add_argument('--out', default=str(Path(__file__).parent/'results'/'training.json'))
+    parser.add_argument('--out', default=str(RESULTS/'training.json'))
     o = parser.parse_args()
-    path = Path(o.out); found = json.loads(path.read_text()) if path.exists() else {}
-    found['machine'] = describe_machine()
     for name, f in dict(core=core, memory=memory, sweep=mlp_sweep, resnet=resnet, **(dict(gpu=gpu) if o.device != 'cpu' else {})).items():
         if name in o.skip: continue
         torch.set_num_threads(os.cpu_count())
-        found[name] = f(o); print(json.dumps({k: v for k, v in found[name].items() if k != 'all'}), flush=True)
-        path.write_text(json.dumps(found, indent=1) + '\n')
+        row = dict(name=name, **f(o))
+        print(json.dumps({k: v for k, v in row.items() if k != 'all'}), flush=True)
+        keep(o.out, [row])

@@ -88,6 +88,7 @@ if __name__ == '__main__':
     o = parser.parse_args()
     found = campaign(o.kills, o.seed)
     if o.out:
-        from landscape_nb.store import describe_machine
-        Path(o.out).write_text(json.dumps(dict(machine=describe_machine(), **found), indent=1) + '\n')
+        sys.path.insert(0, str(Path(__file__).resolve().parent.parent/'bench'))
+        from kept import keep
+        keep(o.out, [dict(name='kills', **found)])
     print(json.dumps(found))
