@@ -6,16 +6,56 @@ Trains `sgd` minimizers on Fashion-MNIST with the recipes of the quick preset (o
 `ARCH.csv` (one row per pair and combination), `ARCH-table.csv` (means with 95% intervals over networks), `ARCH-bends.csv`; and all tables into
 bench/results/pairs.json. A run that is killed goes on where it was.
 """
-import argparse, json, time
+import argparse, itertools, json, time
 from pathlib import Path
 import pandas as pd
-from landscape_nb.pairs import matching_table
-from landscape_nb.store import describe_machine
-from landscape_nb.study import plan
+from landscape_nb.alignment import align
+from landscape_nb.evaluate import Evaluator
+from landscape_nb.paths import barrier, removed
+from landscape_nb.studies.intervals import mean_interval
+from landscape_nb.study import _spec, plan
+from kept import RESULTS, keep
 
 ROOT = Path(__file__).resolve().parent.parent
+SOLVERS, CHARTS = ('greedy', 'cd', 'bary', 'fw'), ('raw', 'canonical')
 SIZES = dict(mlp=dict(seeds=4), lenet=dict(seeds=4), vgg16_bn=dict(seeds=3, width=.25), resnet18=dict(seeds=3, width=.125))   # 6 pairs where they cost little, else 3
 IMAGES = dict(mlp=10_000, lenet=2_000, vgg16_bn=500)                                                                                          # for the barriers; else 1,000
+
+def matching_rows(study, label, seed_a, seed_b, points, images):
+    "One pair: barrier, objective and distance under every removal, solver, chart and choice of statistics, kept in the store of the study."
+    def compute(_):
+        bench, rows = study.bench(), []
+        u, v = study.state(label, seed_a), study.state(label, seed_b)
+        charts = dict(raw=(u, v), canonical=(bench.torus.project(u), bench.torus.project(v)))
+        ev = Evaluator(bench.model, tuple(t[:images] for t in bench.data.train))
+        for solver, chart in [('none', 'none'), *itertools.product(SOLVERS, CHARTS)]:
+            found = align(bench.sym, *charts.get(chart, (u, v)), solver)
+            near = bench.torus.project(found.element(v))
+            rms = bench.torus.dist(charts['canonical'][0], near, rms=True)
+            for removal, path in removed(bench.torus, u, v, found.element).items():
+                if (solver == 'none') != (removal in ('none', 'norm')): continue      # those without a permutation do not depend on the solver
+                for statistics in ('none', 'exact') if ev.norms else ('none',):
+                    o = barrier(ev, path, points, refine=0, statistics=statistics)
+                    rows.append(dict(label_a=label, seed_a=seed_a, label_b=label, seed_b=seed_b, removal=removal, solver=solver, chart=chart, statistics=statistics,
+                                     value=o.value, lo=o.lo, hi=o.hi, t_max=o.t_max, objective=found.objective, seconds=found.seconds, rms=rms))
+        return {}, dict(rows=rows)
+    spec = _spec(study, 'matching', (label, seed_a), (label, seed_b), points=points, images=images, solvers=SOLVERS)
+    return study.store.remember(spec, compute).record['rows']
+
+def matchings(study, seeds=None, points=11, images=10_000):
+    "The rows of all pairs of `sgd` minimizers; `seeds`: those of the study by default; barriers are read on the first `images` training images."
+    pairs = itertools.combinations(study.seeds if seeds is None else seeds, 2)
+    images = min(images, len(study.bench().data.x_train))
+    return study.rows('matchings', [(matching_rows, 'sgd', *p, points, images) for p in pairs])
+
+def matching_table(rows):
+    "Mean barrier with a 95% interval over networks, mean objective, angle and seconds, for every combination in the rows of `matchings`."
+    keys, out = ['removal', 'solver', 'chart', 'statistics'], []
+    for values, part in rows.groupby(keys, sort=False):
+        o = mean_interval(rows, 'value', 'sgd', **dict(zip(keys, values)))
+        means = part[['objective', 'rms', 'seconds']].mean()
+        out.append(dict(zip(keys, values)) | dict(barrier=o.estimate, lo=o.lo, hi=o.hi, pairs=len(part), **means))
+    return pd.DataFrame(out)
 
 def measure(arch, o):
     size = SIZES.get(arch, dict(seeds=3))
@@ -27,7 +67,7 @@ def measure(arch, o):
     if len(good) < 2:
         print(f'{arch}: {len(good)} of {len(minima)} runs reached a training error that makes a minimum; two are needed', flush=True)
         return dict(arch=arch, width=study.width, n_train=study.n_train, seeds=list(good), minima=minima[['seed', 'train_error', 'test_error']].to_dict('records'))
-    rows = study.matchings(good, points=11, images=IMAGES.get(arch, 1000))
+    rows = matchings(study, good, points=11, images=IMAGES.get(arch, 1000))
     table = matching_table(rows)
     rows.to_csv(Path(o.out)/f'{arch}.csv', index=False); table.to_csv(Path(o.out)/f'{arch}-table.csv', index=False)
     print(table.round(4).to_string(index=False), flush=True)
@@ -49,10 +89,7 @@ if __name__ == '__main__':
     parser.add_argument('--out', default=str(ROOT/'out'/'pairs'))
     o = parser.parse_args()
     Path(o.out).mkdir(parents=True, exist_ok=True)
-    path = ROOT/'bench'/'results'/'pairs.json'
-    rows = {r['arch']: r for r in json.loads(path.read_text())['rows']} if path.exists() else {}
     for arch in o.archs:
         start = time.monotonic()
-        rows[arch] = dict(measure(arch, o), machine=describe_machine())
+        keep(RESULTS/'pairs.json', [dict(name=arch, **measure(arch, o))], key=('name',))
         print(f'{arch}: {time.monotonic()-start:.0f} s\n', flush=True)
-        path.write_text(json.dumps(dict(rows=list(rows.values())), indent=1)+'\n')

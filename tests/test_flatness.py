@@ -2,13 +2,13 @@
 from functools import cache
 import numpy as np, pandas as pd, pytest, torch
 from torch import nn
-from landscape_nb.correlation import correlations, kendall, partial, spearman
 from landscape_nb.evaluate import Evaluator
 from landscape_nb.flatness import capped, draw, local_energy, ordered, shaken, tangent_energy, worst_case
 from landscape_nb.search.group import generic_state, state_of
 from landscape_nb.models import make_model
 from landscape_nb.landscape.sharpness import curvature, filter_normalised, sam_sharpness
 from landscape_nb.store import stream
+from landscape_nb.studies.ranks import correlations, kendall, partial, spearman
 from landscape_nb.symmetries import find_symmetries
 from landscape_nb.torus import Torus
 
