@@ -11,9 +11,10 @@ from pathlib import Path
 import pandas as pd
 from landscape_nb.alignment import align
 from landscape_nb.evaluate import Evaluator
+from landscape_nb.optimizers import minimum_spec
 from landscape_nb.paths import barrier, removed
 from landscape_nb.studies.intervals import mean_interval
-from landscape_nb.study import _spec, plan
+from landscape_nb.study import plan
 from kept import RESULTS, keep
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,7 +40,8 @@ def matching_rows(study, label, seed_a, seed_b, points, images):
                     rows.append(dict(label_a=label, seed_a=seed_a, label_b=label, seed_b=seed_b, removal=removal, solver=solver, chart=chart, statistics=statistics,
                                      value=o.value, lo=o.lo, hi=o.hi, t_max=o.t_max, objective=found.objective, seconds=found.seconds, rms=rms))
         return {}, dict(rows=rows)
-    spec = _spec(study, 'matching', (label, seed_a), (label, seed_b), points=points, images=images, solvers=SOLVERS)
+    ends = [minimum_spec(study.recipe(label, s), study.bench().data) for s in (seed_a, seed_b)]
+    spec = dict(kind='matching', version=2, ends=ends, points=points, images=images, solvers=SOLVERS)
     return study.store.remember(spec, compute).record['rows']
 
 def matchings(study, seeds=None, points=11, images=10_000):

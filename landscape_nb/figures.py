@@ -96,7 +96,7 @@ def plot_paths(
             if len(rows): draw_curves(a, rows, column, label)
         a.set(title=f'removed: {removal}', xlabel=ALONG)
     ax[0].set_ylabel(ERROR if column=='error' else 'loss (nats)')
-    legend(ax[-1])
+    legend(ax[-1], loc='center left', bbox_to_anchor=(1.02, .5))      # beside the curves
     return ax
 
 # %% ../nbs/9_study/figures.ipynb #distance_matrix
