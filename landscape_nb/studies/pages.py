@@ -7,7 +7,9 @@ __all__ = ['SIGNS', 'STYLE', 'TITLES', 'CAPTIONS', 'GALLERY', 'verdict_sign', 'c
            'gallery_markdown', 'verdicts_markdown']
 
 # %% ../../nbs/9_study/pages.ipynb #imports
-import base64, html, json
+import base64
+import html
+import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +29,7 @@ def verdict_sign(
     if str(size) == '-': return '–'
     return SIGNS[claim.verdict] + ('*' if claim.confounded_with else '')
 
+# %% ../../nbs/9_study/pages.ipynb #claim-with-size
 def claim_cell(
     claim       # a row of the claims table, from `itertuples`
 )->str:
@@ -35,46 +38,132 @@ def claim_cell(
     if sign == '–': return sign
     return f'{sign} {Interval(claim.estimate, claim.lo, claim.hi, claim.n)}'
 
+# %% ../../nbs/9_study/pages.ipynb #report-style
+STYLE = """
+body{font:15px/1.5 system-ui,sans-serif;max-width:64rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}
+table{border-collapse:collapse;width:100%;font-size:13px}
+td,th{border-bottom:1px solid #ddd;padding:.25rem .5rem;text-align:left;vertical-align:top}
+figure{margin:1.5rem 0}
+img{max-width:100%}
+figcaption,small{color:#666}
+pre{font-size:12px;white-space:pre-wrap}
+"""
+TITLES = dict(
+    paper='Claims of the paper',
+    null='Nulls',
+    control='Controls',
+    loss='The same in the loss',
+    further='What the paper leaves open')
+CAPTIONS = dict(
+    flatness='Rise of the error under noise',
+    distances='Distances between minima',
+    paths='Error between two minima of one class, before and after each removal',
+    barriers='Barriers by removal',
+    losses='Loss on the same paths',
+    bend='Paths with a single bend',
+    theory='Shallow theory beside simulation',
+    layers='Angles layer by layer',
+    widths='Barrier and width',
+    claims='All claims')
+
+# %% ../../nbs/9_study/pages.ipynb #table-html
+def _row(cells, tag='td')->str:
+    "Cells that are HTML already."
+    return '<tr>' + ''.join(f'<{tag}>{c}</{tag}>' for c in cells) + '</tr>'
+
+def _table(
+    head:Sequence[str],
+    rows          # of cells that are HTML already
+)->str:
+    "A table; the names of columns are escaped."
+    head = _row(map(html.escape, head), 'th')
+    rows = ''.join(map(_row, rows))
+    return f'<table>{head}{rows}</table>'
+
+def _number(v)->str:
+    "A cell of a table of results, escaped."
+    return html.escape(f'{v:.4g}' if isinstance(v, float) else str(v))
+
+# %% ../../nbs/9_study/pages.ipynb #claims-html
+def _claim(
+    r             # a row of the claims table, from `itertuples`
+)->list[str]:
+    "Its cells: sentence and statistic, estimate, n, verdict and remarks."
+    statistic = f'{r.statistic}, claimed {r.direction} {r.threshold:g}'
+    said = f'{html.escape(r.statement)}<br><small>{html.escape(statistic)}</small>'
+    size = Interval(r.estimate, r.lo, r.hi, r.n)
+    confounded = r.confounded_with and f'confounded with {r.confounded_with}'
+    remarks = '; '.join(filter(None, [confounded, r.note]))
+    colour = VERDICT_COLOURS[r.verdict]
+    verdict = f'<span style="color:{colour}">{SIGNS[r.verdict]} {r.verdict}</span>'
+    return [said, str(size), str(r.n), f'{verdict}<br><small>{html.escape(remarks)}</small>']
+
+def _claims(
+    claims:pd.DataFrame,
+    group:str     # of `GROUPS`
+)->str:
+    "The claims of one group under their title; empty where there are none."
+    own = claims[claims.group == group]
+    if not len(own): return ''
+    head = ['claim', 'estimate [95%]', 'n', 'verdict']
+    return f'<h2>{TITLES[group]}</h2>' + _table(head, map(_claim, own.itertuples()))
+
+# %% ../../nbs/9_study/pages.ipynb #figures-html
+def _figure(
+    path:Path     # a PNG file
+)->str:
+    "The picture itself, in the page."
+    data = base64.b64encode(path.read_bytes()).decode()
+    name = html.escape(path.stem)
+    caption = html.escape(CAPTIONS.get(path.stem, path.stem))
+    image = f'<img alt="{name}" src="data:image/png;base64,{data}">'
+    return f'<figure>{image}<figcaption>{caption}</figcaption></figure>'
+
+def _figures(
+    folder:Path
+)->str:
+    "All pictures of a folder: those with a caption in their order, others after them by name."
+    order = [*CAPTIONS]
+    paths = sorted(folder.glob('*.png'))
+    paths.sort(key=lambda p: order.index(p.stem) if p.stem in order else len(order))
+    return '<h2>Figures</h2>' + ''.join(map(_figure, paths))
+
+def _minima(
+    path:Path     # minima.csv
+)->str:
+    "The table of networks; empty where there is no file."
+    if not path.exists(): return ''
+    minima = read_table(path)
+    rows = [map(_number, r) for r in minima.itertuples(index=False)]
+    return '<h2>Minima</h2>' + _table(minima.columns, rows)
+
+# %% ../../nbs/9_study/pages.ipynb #check-run
+def _check_run(out:Path):
+    for name in ('claims.csv', 'environment.json'):
+        if not (out/name).exists():
+            what = f'{out} holds no finished run: {name} is missing'
+            raise FileNotFoundError(f'{what}; run nbs/reproduce.ipynb with this folder as `out`')
+
 # %% ../../nbs/9_study/pages.ipynb #report-html
-STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:64rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}
-table{border-collapse:collapse;width:100%;font-size:13px}td,th{border-bottom:1px solid #ddd;padding:.25rem .5rem;text-align:left;vertical-align:top}
-figure{margin:1.5rem 0}img{max-width:100%}figcaption,small{color:#666}pre{font-size:12px;white-space:pre-wrap}"""
-TITLES = dict(paper='Claims of the paper', null='Nulls', control='Controls', loss='The same in the loss', further='What the paper leaves open')
-CAPTIONS = dict(flatness='Rise of the error under noise', distances='Distances between minima', paths='Error between two minima of one class, before and after each removal', barriers='Barriers by removal',
-                losses='Loss on the same paths', bend='Paths with a single bend', theory='Shallow theory beside simulation', layers='Angles layer by layer', widths='Barrier and width', claims='All claims')
-
-def _table(head:Sequence[str], rows)->str: # cells are escaped
-    row = lambda cells, tag: '<tr>' + ''.join(f'<{tag}>{html.escape(str(c))}</{tag}>' for c in cells) + '</tr>'
-    return f'<table>{row(head, "th")}{"".join(row(r, "td") for r in rows)}</table>'
-
-def _claims(claims:pd.DataFrame, group:str)->str:
-    paint = lambda r: f'<span style="color:{VERDICT_COLOURS[r.verdict]}">{SIGNS[r.verdict]} {r.verdict}</span>'
-    more = lambda r: html.escape('; '.join(filter(None, [r.confounded_with and f'confounded with {r.confounded_with}', r.note])))
-    rows = ''.join(f'<tr><td>{html.escape(r.statement)}<br><small>{html.escape(r.statistic)}, claimed {html.escape(r.direction)} {r.threshold:g}</small></td><td>{Interval(r.estimate, r.lo, r.hi, r.n)}</td><td>{r.n}</td>'
-                   f'<td>{paint(r)}<br><small>{more(r)}</small></td></tr>' for r in claims[claims.group == group].itertuples())
-    return f'<h2>{TITLES[group]}</h2><table><tr><th>claim</th><th>estimate [95%]</th><th>n</th><th>verdict</th></tr>{rows}</table>' if rows else ''
-
 def report_html(
     out:Path    # folder of a finished run
 )->Path: # report.html in it
     "One self-contained page from the files of a run; FileNotFoundError names what a folder lacks."
     out = Path(out)
-    for name in ('claims.csv', 'environment.json'):
-        if not (out/name).exists(): raise FileNotFoundError(f'{out} holds no finished run: {name} is missing; run nbs/reproduce.ipynb with this folder as `out`')
-    claims, env = read_table(out/'claims.csv'), json.loads((out/'environment.json').read_text())
+    _check_run(out)
+    claims = read_table(out/'claims.csv')
+    env = json.loads((out/'environment.json').read_text())
     of = env.get('parameters', {})
-    title = f"{of.get('arch', out.name)} on {of.get('dataset', '')}, {of.get('preset', '')}"
-    parts = [f'<h1>{html.escape(title)}</h1><p>Minimizers that different optimizers find, with every symmetry of the weights removed: flatness, distances, barriers and bends in the error.</p>']
-    parts += [_claims(claims, g) for g in GROUPS]
-    drawn = sorted((out/'figures').glob('*.png'), key=lambda p: ([*CAPTIONS, p.stem].index(p.stem), p.stem))
-    data = {p.stem: base64.b64encode(p.read_bytes()).decode() for p in drawn}
-    parts += ['<h2>Figures</h2>'] + [f'<figure><img alt="{html.escape(k)}" src="data:image/png;base64,{d}"><figcaption>{html.escape(CAPTIONS.get(k, k))}</figcaption></figure>' for k, d in data.items()]
-    if (out/'tables'/'minima.csv').exists():
-        minima = read_table(out/'tables'/'minima.csv')
-        show = lambda v: f'{v:.4g}' if isinstance(v, float) else v
-        parts.append('<h2>Minima</h2>' + _table(minima.columns, (map(show, r) for r in minima.itertuples(index=False))))
+    title = html.escape(f"{of.get('arch', out.name)} on {of.get('dataset', '')}, {of.get('preset', '')}")
+    about = ('Minimizers that different optimizers find, with every symmetry of the weights removed: '
+             'flatness, distances, barriers and bends in the error.')
+    parts = [f'<h1>{title}</h1><p>{about}</p>']
+    parts += [_claims(claims, group) for group in GROUPS]
+    parts.append(_figures(out/'figures'))
+    parts.append(_minima(out/'tables'/'minima.csv'))
     parts.append(f'<h2>Provenance</h2><pre>{html.escape(json.dumps(env, indent=1))}</pre>')
-    page = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title><style>{STYLE}</style><body>{"".join(parts)}</body></html>'
+    head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
+    page = f'{head}<body>{"".join(parts)}</body></html>'
     return write_atomic(out/'report.html', page.encode())
 
 # %% ../../nbs/9_study/pages.ipynb #gallery
@@ -93,23 +182,41 @@ def kept_runs(
     "The folders that hold the claims of a run, by name."
     return sorted(p.parent for p in Path(folder).glob('*/claims.csv'))
 
-def _runs(folders:Sequence[Path])->tuple[list[str], list[pd.DataFrame]]:
+# %% ../../nbs/9_study/pages.ipynb #runs
+def _named(folder:Path)->dict:
+    "The parameters of a run."
+    env = json.loads((folder/'environment.json').read_text())
+    return env['parameters']
+
+def _runs(
+    folders:Sequence[Path]
+)->tuple[list[str], list[pd.DataFrame]]:
     "The names of runs, by network, and by data set where there are several; and their claims by id."
-    claims = [read_table(Path(f)/'claims.csv').set_index('id', drop=False) for f in folders]
-    made = [json.loads((Path(f)/'environment.json').read_text())['parameters'] for f in folders]
+    folders = [Path(f) for f in folders]
+    claims = [read_table(f/'claims.csv').set_index('id', drop=False) for f in folders]
+    names = []
+    made = [_named(f) for f in folders]
     several = len({m.get('dataset') for m in made}) > 1
-    names = [f"`{m['arch']}`" + (f", {m['dataset']}" if several else '') for m in made]
+    for m in made:
+        name = f"`{m['arch']}`"
+        names.append(f"{name}, {m['dataset']}" if several else name)
     return names, claims
 
-def _rows(claims:Sequence[pd.DataFrame], ids:Sequence[str], cell)->list[list[str]]:
+# %% ../../nbs/9_study/pages.ipynb #claim-rows
+def _rows(
+    claims:Sequence[pd.DataFrame],  # of runs
+    ids:Sequence[str],
+    cell                            # claim -> str
+)->list[list[str]]:
     "The statement of each claim that some run makes, as most runs word it, and a cell per run."
     found = []
     for i in ids:
         row = [next(c.loc[[i]].itertuples()) if i in c.index else None for c in claims]
-        made = [r for r in row if r is not None]
-        if not made: continue
-        (statement, _), *_ = Counter(r.statement for r in made).most_common(1)
-        found.append([statement] + [cell(r) if r is not None else '–' for r in row])
+        said = Counter(r.statement for r in row if r is not None)
+        if not said: continue
+        (statement, _), *_ = said.most_common(1)
+        cells = ['–' if r is None else cell(r) for r in row]
+        found.append([statement, *cells])
     return found
 
 # %% ../../nbs/9_study/pages.ipynb #gallery-tables
