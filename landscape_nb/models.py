@@ -224,7 +224,7 @@ def _binary_lenet(classes, channels, size, width, bn=False):
 
 def _binary_lenet_bn(*args): return _binary_lenet(*args, bn=True)
 
-# %% ../nbs/0_ground/models.ipynb #check_arch
+# %% ../nbs/0_ground/models.ipynb #archs
 ARCHS = dict(
     mlp=_mlp,
     lenet=_lenet,
@@ -240,6 +240,7 @@ ARCHS = dict(
 BINARY = tuple(a for a in ARCHS if a.startswith('binary'))   # those whose weights and activations are signs
 VECTORS = 'mlp', 'cnn1d', 'binary_mlp', 'binary_mlp_bn'      # those that take vectors: images of one pixel
 
+# %% ../nbs/0_ground/models.ipynb #check_arch
 def check_arch(
     arch:str, # a key of `ARCHS`, or the name of a classifier of torchvision
 ) -> str:     # the same
