@@ -82,8 +82,9 @@ def test_planted_in_a_residual_network():
 @pytest.mark.parametrize('arch', ARCHS)
 def test_home_from_anywhere_on_the_orbit(arch):
     "Permutations, scales over four decades, signs, normaliser scales: `project` and `align` bring a network back, and no prediction changes."
-    x = torch.randn(16, 1, 28, 28, generator=stream('images', arch), dtype=torch.float64)
-    net = make_model(arch, width=.125 if arch != 'mlp' else .25, seed=0)
+    channels, size = (40, 1) if arch == 'cnn1d' else (1, 28)
+    x = torch.randn(16, channels, size, size, generator=stream('images', arch), dtype=torch.float64)
+    net = make_model(arch, 10, channels, size, width=.125 if arch != 'mlp' else .25, seed=0)
     sym = find_symmetries(net, x[:2].float())
     T, a = Torus(sym), generic_state(state_of(net), sym.parameters, stream('orbit', arch))
     far = sym.sample(stream('far', arch), kinds=('permute', 'scale', 'sign', 'output'), spread=2.)(a)

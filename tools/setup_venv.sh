@@ -25,4 +25,4 @@ if ! .venv/bin/python -m pip --version >/dev/null 2>&1 || ! .venv/bin/python -c 
     "$python" -m venv --clear .venv
 fi
 echo 'setup: requirements at the versions of constraints.txt (some minutes the first time)'
-.venv/bin/python -m pip install --quiet --no-input -c constraints.txt -e '.[dev]'
+.venv/bin/python -m pip install --quiet --no-input -c constraints.txt -e '.[dev,datasets]'
