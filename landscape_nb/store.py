@@ -18,6 +18,7 @@ from fastcore.basics import patch
 from safetensors.torch import load as st_load, save as st_save
 from torch.backends.cpu import get_cpu_capability
 import landscape_nb
+from .ground.progress import Progress, to_console
 try: import fcntl
 except ImportError: fcntl = None  # Windows: no locks between processes
 
@@ -97,9 +98,12 @@ log = logging.getLogger('landscape_nb')
 log.addHandler(logging.NullHandler())
 
 class _Stderr(logging.StreamHandler):
-    "Writes to the stderr of the moment: a notebook replaces it"
+    "Writes to the stderr of the moment: a notebook replaces it; and to the terminal where nobody sees that"
     def __init__(self): super().__init__(); self.setFormatter(logging.Formatter('%(message)s'))
-    def emit(self, record): self.setStream(sys.stderr); super().emit(record)
+    def emit(self, record):
+        self.setStream(sys.stderr)
+        super().emit(record)
+        to_console(self.format(record))
 
 def show_log(
     level:int|str|None=logging.INFO # as logging has them; None: silent again
@@ -348,21 +352,20 @@ def sweep(
     desc:str='',   # begins the lines of progress in the log; '': no lines
     threads:int=1, # torch threads of each task, wherever it runs
     cluster=None,  # a `Cluster`: its workers instead of processes of this machine
+    before:int=0,  # tasks of the same kind that were through before: the lines of progress begin there
 ) -> list:         # results in the order of the tasks
     "Run independent tasks; the first exception ends the sweep (what a store holds by then stays)"
-    from tqdm import tqdm
     if bad := [t for t in tasks if not isinstance(t, (tuple, list)) or len(t) != 2 or not callable(t[0])]: raise ValueError(f'tasks: wanted pairs (function, arguments), got {str(bad[0])[:80]}')
-    todo, out, t0 = [(i, fn, args, threads, shown()) for i, (fn, args) in enumerate(tasks)], {}, time.time()
-    jobs, said, done = jobs or os.cpu_count(), t0, iter(())
+    todo, out = [(i, fn, args, threads, shown()) for i, (fn, args) in enumerate(tasks)], {}
+    jobs, done = jobs or os.cpu_count(), iter(())
     try:
         done = cluster.run(_task, todo) if cluster else _local(jobs, todo) if jobs > 1 else (_task(*t) for t in todo)
-        for i, result in done:
-            out[i], now = result, time.time()
-            if not desc or (len(out) < len(todo) and now - said < 5): continue
-            said = now
-            log.info(tqdm.format_meter(len(out), len(todo), now - t0, prefix=desc, bar_format='{desc} {n_fmt}/{total_fmt} [{elapsed}<{remaining}]'))
+        with Progress(desc, before + len(todo), before) as bar:
+            for i, result in done:
+                out[i] = result
+                bar.step()
     except KeyboardInterrupt:
-        log.info('%s: interrupted after %d of %d tasks; the same call goes on from what is stored', desc or 'sweep', len(out), len(todo))
+        log.info('%s: interrupted after %d of %d tasks; the same call goes on from what is stored', desc or 'sweep', before + len(out), before + len(todo))
         raise
     finally: getattr(done, 'close', int)()
     return [out[i] for i in range(len(todo))]
