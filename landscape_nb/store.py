@@ -7,7 +7,7 @@ __all__ = ['log', 'canonical', 'digest', 'seed_of', 'stream', 'home', 'processor
            'StoreError', 'Result', 'Checkpoint', 'Store', 'out_of_memory', 'TooLarge', 'sweep']
 
 # %% ../nbs/0_ground/store.ipynb #imports
-import ctypes, errno, hashlib, importlib.metadata, json, logging, os, platform, shutil, sys, threading, time, warnings
+import ctypes, errno, hashlib, importlib.metadata, json, logging, os, platform, shutil, signal, sys, threading, time, warnings
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -346,6 +346,21 @@ def _local(jobs, todo):
     import joblib
     return joblib.Parallel(jobs, backend='loky', return_as='generator_unordered')(joblib.delayed(_in_worker)(*t) for t in todo)
 
+@contextmanager
+def _ends_as_interrupted():
+    "Within, a request to end this process counts as an interrupt"
+    if threading.current_thread() is not threading.main_thread():    # only there a signal is handled
+        yield
+        return
+    def interrupt(*_): raise KeyboardInterrupt
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try: yield
+    finally: signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+
+def _stopped(e:BaseException) -> bool:
+    "Whether a sweep was stopped from outside: interrupted, or its processes were ended"
+    return isinstance(e, KeyboardInterrupt) or type(e).__name__ == 'TerminatedWorkerError'
+
 def sweep(
     tasks:list,    # [(fn, args), ...], each called as fn(*args)
     jobs:int=1,    # processes; 1: this one alone, 0: as many as the machine has cores
@@ -360,12 +375,12 @@ def sweep(
     jobs, done = jobs or os.cpu_count(), iter(())
     try:
         done = cluster.run(_task, todo) if cluster else _local(jobs, todo) if jobs > 1 else (_task(*t) for t in todo)
-        with Progress(desc, before + len(todo), before) as bar:
+        with _ends_as_interrupted(), Progress(desc, before + len(todo), before) as bar:
             for i, result in done:
                 out[i] = result
                 bar.step()
-    except KeyboardInterrupt:
-        log.info('%s: interrupted after %d of %d tasks; the same call goes on from what is stored', desc or 'sweep', before + len(out), before + len(todo))
+    except BaseException as e:
+        if _stopped(e): log.info('%s: interrupted after %d of %d tasks; the same call goes on from what is stored', desc or 'sweep', before + len(out), before + len(todo))
         raise
     finally: getattr(done, 'close', int)()
     return [out[i] for i in range(len(todo))]

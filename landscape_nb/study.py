@@ -27,7 +27,7 @@ from .models import BINARY, check_arch, make_model
 from .optimizers import ALGORITHMS, CONTROLS, LABELS, Minimum, Recipe, minimize, minimum_spec, recipe_for
 from .paths import barrier, fit_bend, removed
 from .report import claims_table
-from .store import Store, describe_machine, home, stream, sweep
+from .store import Store, describe_machine, home, log, stream, sweep
 from .symmetries import find_symmetries
 from .torus import Torus
 
@@ -702,3 +702,9 @@ def summary(self:Study)->str:
         f'results go to {self.out}',
     ]
     return '\n'.join(filter(None, lines))
+
+# %% ../nbs/9_study/study.ipynb #announce
+@patch
+def announce(self:Study):
+    "Write the summary to the log, as the lines of progress after it; `show_log` shows them."
+    log.info(self.summary())

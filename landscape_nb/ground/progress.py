@@ -90,6 +90,13 @@ def shows_nothing(
     return 'papermill' in named and '--log-output' not in command
 
 # %% ../../nbs/0_ground/progress.ipynb #console
+def _terminal()->int:
+    "The file descriptor with which this process was started as stderr."
+    try:
+        return sys.stderr.fileno()
+    except (OSError, AttributeError, ValueError):
+        return sys.__stderr__.fileno()      # a kernel that leaves the descriptors as they are
+
 def to_console(
     line:str
 )->bool: # whether it was written
@@ -97,7 +104,7 @@ def to_console(
     if 'ipykernel' not in sys.modules or not shows_nothing(parent_command()):
         return False
     try:
-        terminal = sys.stderr.fileno()
+        terminal = _terminal()
         clear = '\r\x1b[K' if os.isatty(terminal) else '\n'     # papermill's own bar does not end its line
         os.write(terminal, f'{clear}{line}\n'.encode())
     except (OSError, AttributeError, ValueError):               # closed, or no file at all
