@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PRESETS', 'DEEP', 'SLOW', 'LESS', 'N_TRAIN', 'WIDTH', 'BEND_BATCH', 'SIGMAS', 'NULL', 'LATER', 'IPYTHON', 'PROBED',
            'KINDS', 'Settings', 'by_arch', 'Study', 'StudyError', 'later', 'plan', 'given', 'Workbench', 'images',
-           'network', 'workbench', 'accepted', 'Kind', 'spec_of', 'matchings', 'pairs_within', 'columns_of',
+           'network', 'workbench', 'accepted', 'Kind', 'spec_of', 'measured', 'matchings', 'pairs_within', 'columns_of',
            'four_paths', 'tables']
 
 # %% ../nbs/9_study/study.ipynb #imports
@@ -269,7 +269,8 @@ def plan(arch='mlp', dataset='fashion_mnist', algorithms=LABELS, seeds=None, pre
     sigmas = _sigmas(sigmas, arch)
     out = _folder(out, f'{arch}-{dataset}-{preset}')
     jobs = 1 if device.startswith('cuda') else jobs
-    study = _class_of(arch)(arch, dataset, algorithms, seeds, preset, float(width), n_train, sigmas, device, out, jobs, scheduler)
+    sizes = float(width), n_train, sigmas
+    study = _class_of(arch)(arch, dataset, algorithms, seeds, preset, *sizes, device, out, jobs, scheduler)
     study.recipe(study.labels[0], study.seeds[0])       # RecipeError where there is none
     if scheduler:
         study.cluster.check()
@@ -360,12 +361,19 @@ def projection(self:Study, state:State)->dict:
     "Of a state put on the torus: dead units, predictions changed among `PROBED` test images, most that a second one moves."
     b = self.bench()
     state = {k: v.to(self.device) for k, v in state.items()}
-    test = Evaluator(b.model, (b.data.x_test[:PROBED], b.data.y_test[:PROBED]))
+    x, y = b.data.test
+    test = Evaluator(b.model, (x[:PROBED], y[:PROBED]))
     once = b.torus.project(state)
     twice = b.torus.project(once)
-    differ = test.logits(state).argmax(1) != test.logits(once).argmax(1)
-    moved = [(twice[k]-once[k]).abs().max().item() for k in b.sym.parameters]
-    return dict(dead=b.torus.dead(state), changed=int(differ.sum()), moved_again=max(moved))
+    before = test.logits(state).argmax(1)
+    after = test.logits(once).argmax(1)
+    moved = 0.
+    for k in b.sym.parameters:
+        moved = max(moved, (twice[k]-once[k]).abs().max().item())
+    return dict(
+        dead=b.torus.dead(state),
+        changed=int((before != after).sum()),
+        moved_again=moved)
 
 # %% ../nbs/9_study/study.ipynb #minimum-row
 def _minimum_row(study, label, seed):
@@ -388,19 +396,33 @@ def run(self:Study,
     cost:Callable=lambda t: 0    # of a task; costly ones come first
 )->list:
     "The result of every task, in their order."
-    known = {i for i, spec in enumerate(specs) if self.store.provenance(spec)}
-    left = sorted(set(range(len(tasks))) - known, key=lambda i: -cost(tasks[i]))
-    call = lambda i: (tasks[i][0], (self, *tasks[i][1:]))
-    found = dict(zip(known, sweep([call(i) for i in known])))
-    rest = sweep([call(i) for i in left], self.jobs, desc, cluster=self.cluster, before=len(known))
-    found |= dict(zip(left, rest))
+    calls = [(fn, (self, *args)) for fn, *args in tasks]
+    known = [i for i, spec in enumerate(specs) if self.store.provenance(spec)]
+    left = sorted(set(range(len(tasks))) - set(known))
+    left.sort(key=lambda i: -cost(tasks[i]))
+    there = sweep([calls[i] for i in known])
+    rest = sweep(
+        [calls[i] for i in left],
+        self.jobs,
+        desc,
+        cluster=self.cluster,
+        before=len(known))
+    found = dict(zip([*known, *left], [*there, *rest]))
     return [found[i] for i in range(len(tasks))]
 
+# %% ../nbs/9_study/study.ipynb #rows
 @patch
-def rows(self:Study, desc:str, tasks:Sequence[tuple], specs:Sequence[dict]=(), cost=lambda t: 0)->pd.DataFrame:
-    "The frame of the rows (a row, or a list of rows) that tasks return."
-    found = self.run(desc, tasks, specs, cost)
-    return pd.DataFrame([row for some in found for row in (some if isinstance(some, list) else [some])])
+def rows(self:Study,
+    desc:str,
+    tasks:Sequence[tuple],
+    specs:Sequence[dict]=(),
+    cost:Callable=lambda t: 0
+)->pd.DataFrame:
+    "The frame of the rows (a row, or a list of rows) that tasks return; arguments as in `run`."
+    rows = []
+    for found in self.run(desc, tasks, specs, cost):
+        rows += found if isinstance(found, list) else [found]
+    return pd.DataFrame(rows)
 
 # %% ../nbs/9_study/study.ipynb #minima
 @patch(as_prop=True)
@@ -438,16 +460,25 @@ def spec_of(study, kind:str, *nets, **more)->dict:
     return dict(kind=kind, version=1, data=study.data.checksum, nets=[identity(*n) for n in nets], **more)
 
 # %% ../nbs/9_study/study.ipynb #measured
-def _record(study, kind, *args):
+def measured(study, kind:str, *args)->dict:
     "The record of one measurement, from the store or computed."
     of = study.kinds[kind]
-    return study.store.remember(of.spec(study, *args), lambda cp: of.compute(study, cp, *args)).record
+    def compute(checkpoint):
+        return of.compute(study, checkpoint, *args)
+    spec = of.spec(study, *args)
+    return study.store.remember(spec, compute).record
 
 @patch
-def measure(self:Study, kind:str, tasks:Sequence[tuple], cost=lambda t: 0)->list[dict]:
-    "The record of one kind of measurement for every tuple of arguments."
-    specs = [self.kinds[kind].spec(self, *t) for t in tasks]
-    return self.run(kind, [(_record, kind, *t) for t in tasks], specs, cost=lambda t: cost(t[2:]))
+def measure(self:Study,
+    kind:str,                    # one of `kinds`
+    tasks:Sequence[tuple],       # the arguments of each measurement
+    cost:Callable=lambda t: 0    # of the arguments
+)->list[dict]:
+    "The record of every measurement of one kind."
+    of = self.kinds[kind]
+    specs = [of.spec(self, *t) for t in tasks]
+    calls = [(measured, kind, *t) for t in tasks]
+    return self.run(kind, calls, specs, cost=lambda t: cost(t[2:]))
 
 # %% ../nbs/9_study/study.ipynb #flatness
 def _flatness_spec(study, label, seed):
@@ -463,8 +494,10 @@ def _flatness(study, checkpoint, label, seed):
 @patch
 def flatness(self:Study, nets)->pd.DataFrame:
     "Frame: rise of the error over the noise for every (label, seed) of `nets`."
-    records = self.measure('flatness', nets)
-    return pd.DataFrame([dict(label=l, seed=s, **row) for (l, s), r in zip(nets, records) for row in r['rows']])
+    rows = []
+    for (label, seed), record in zip(nets, self.measure('flatness', nets)):
+        rows += [dict(label=label, seed=seed, **row) for row in record['rows']]
+    return pd.DataFrame(rows)
 
 # %% ../nbs/9_study/study.ipynb #distances
 def matchings(a:tuple, b:tuple)->tuple[str, ...]:
@@ -483,14 +516,21 @@ def _distances(study, checkpoint, a, others):
         pair = dict(label_a=a[0], seed_a=a[1], label_b=o[0], seed_b=o[1])
         for m in matchings(a, o):
             near = align(b.sym, p, q, m).state
-            rows.append(dict(pair, matching=m, distance=b.torus.dist(p, near), rms=b.torus.dist(p, near, rms=True)))
+            rows.append(dict(
+                pair,
+                matching=m,
+                distance=b.torus.dist(p, near),
+                rms=b.torus.dist(p, near, rms=True)))
     return {}, dict(rows=rows)
 
 # %% ../nbs/9_study/study.ipynb #distances-frame
 def _each_with_later(study, nets):
     "Every network, the null included, with those after it."
     every = [*nets, *((NULL, s) for s in study.seeds)]
-    return [(a, every[i+1:]) for i, a in enumerate(every[:-1])]
+    tasks = []
+    for i, net in enumerate(every[:-1]):
+        tasks.append((net, every[i+1:]))
+    return tasks
 
 @patch
 def distances(self:Study, nets)->pd.DataFrame:
@@ -501,7 +541,11 @@ def distances(self:Study, nets)->pd.DataFrame:
 # %% ../nbs/9_study/study.ipynb #pairs
 def pairs_within(nets)->list[tuple]:
     "(label, seed a, seed b) for every pair of networks of one class."
-    return [(a[0], a[1], b[1]) for a, b in itertools.combinations(nets, 2) if a[0] == b[0]]
+    pairs = []
+    for (label, a), (other, b) in itertools.combinations(nets, 2):
+        if label == other:
+            pairs.append((label, a, b))
+    return pairs
 
 def columns_of(label:str, sa:int, sb:int, removal:str)->dict:
     "The columns that say which path it is."
@@ -524,14 +568,24 @@ def _paths(study, checkpoint, label, sa, sb):
     for removal, path in four_paths(study, label, sa, sb).items():
         o = barrier(study.bench().ev, path, study.size.points)
         which = columns_of(label, sa, sb, removal)
-        barriers.append(dict(which, value=o.value, lo=o.lo, hi=o.hi, t_max=o.t_max, statistics=o.statistics))
+        barriers.append(dict(
+            which,
+            value=o.value,
+            lo=o.lo, hi=o.hi,
+            t_max=o.t_max,
+            statistics=o.statistics))
         for t, e, l in zip(o.ts.tolist(), o.errors.tolist(), o.losses.tolist()):
             curves.append(dict(which, t=t, error=e, loss=l))
     return {}, dict(paths=curves, barriers=barriers)
 
+# %% ../nbs/9_study/study.ipynb #paths-frame
 def tables(records:Sequence[dict], *names:str)->tuple[pd.DataFrame, ...]:
     "One frame for each name, of the rows that the records hold under it."
-    return tuple(pd.DataFrame([row for r in records for row in r[name]]) for name in names)
+    frames = []
+    for name in names:
+        rows = [row for r in records for row in r[name]]
+        frames.append(pd.DataFrame(rows))
+    return tuple(frames)
 
 @patch
 def paths(self:Study, nets)->tuple[pd.DataFrame, pd.DataFrame]:
@@ -568,12 +622,16 @@ def _bend(study, checkpoint, label, sa, sb, removal):
     ts = torch.linspace(0, 1, size.bend_points).tolist()
     curve = study.bench().ev.along(bent, ts)
     errors = curve.error.tolist()
-    endpoint = max(errors[0], errors[-1])
     worst = {h['step']: h['worst'] for h in bent.history}
     worst[size.bend_steps] = max(errors)
     which = columns_of(label, sa, sb, removal)
-    rows = [dict(which, steps=k, worst=e, endpoint=endpoint, statistics=curve.statistics) for k, e in worst.items()]
-    along = [dict(which, steps=size.bend_steps, t=t, error=e) for t, e in zip(ts, errors)]
+    rows = [dict(which, steps=k, worst=e) for k, e in worst.items()]
+    for row in rows:
+        row['endpoint'] = max(errors[0], errors[-1])
+        row['statistics'] = curve.statistics
+    along = []
+    for t, e in zip(ts, errors):
+        along.append(dict(which, steps=size.bend_steps, t=t, error=e))
     return bent.points[1], dict(bends=rows, bend_paths=along)
 
 # %% ../nbs/9_study/study.ipynb #bends
@@ -655,20 +713,28 @@ def environment(self:Study)->dict:
 def tasks(self:Study)->dict[str, list[dict]]: # kind -> the spec of every result
     "All results that the study wants."
     specs = {n: self.spec(*n) for n in self.networks}
-    nets = [n for n in self.networks if not self.store.has(specs[n]) or self.minimum(*n).accepted]
+    nets = []
+    for n, spec in specs.items():
+        if not self.store.has(spec) or self.minimum(*n).accepted:
+            nets.append(n)
     arguments = dict(
         flatness=nets,
         distances=_each_with_later(self, nets),
         paths=pairs_within(nets),
         bends=self.bend_tasks(nets))
-    measured = {k: [self.kinds[k].spec(self, *t) for t in todo] for k, todo in arguments.items()}
-    return dict(minima=[*specs.values()], **measured)
+    found = dict(minima=[*specs.values()])
+    for kind, todo in arguments.items():
+        found[kind] = [self.kinds[kind].spec(self, *t) for t in todo]
+    return found
 
 @patch
 def stored(self:Study)->dict[str, tuple[int, int]]: # kind -> how many are in the store, of how many
     "How far the study is."
-    there = lambda spec: self.store.provenance(spec) is not None
-    return {kind: (sum(map(there, specs)), len(specs)) for kind, specs in self.tasks().items()}
+    found = {}
+    for kind, specs in self.tasks().items():
+        there = [s for s in specs if self.store.provenance(s)]
+        found[kind] = len(there), len(specs)
+    return found
 
 # %% ../nbs/9_study/study.ipynb #space
 @patch

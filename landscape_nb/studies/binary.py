@@ -32,11 +32,17 @@ def binary_workbench(arch:str, dataset:str, n_train:int|None, width:float, devic
 
 # %% ../../nbs/9_study/binary_study.ipynb #flatness
 def _flatness_spec(study, label, seed):
-    return spec_of(study, 'flips', (label, seed), ps=study.sigmas, draws=study.size.draws)
+    return spec_of(
+        study, 'flips',
+        (label, seed),
+        ps=study.sigmas,
+        draws=study.size.draws)
 
 def _flatness(study, checkpoint, label, seed):
     state = study.state(label, seed)
-    table = flip_energy(study.bench().ev, state, study.sigmas, study.size.draws, stream('flips', seed))
+    noise = stream('flips', seed)
+    ev = study.bench().ev
+    table = flip_energy(ev, state, study.sigmas, study.size.draws, noise)
     table = table.rename(columns=dict(p='sigma'))
     return {}, dict(rows=table[['sigma', 'energy', 'se']].to_dict('records'))
 
@@ -66,8 +72,14 @@ def random_paths(u, v, generators)->list[FlipPath]:
 
 def other_barriers(ev, u, v, generator, ts, rounds)->dict: # name of the order -> barrier
     "Barriers of the orders that are not random."
-    orders = dict(layers=layer_order(u, v, generator), greedy=greedy_order(ev, u, v, generator, rounds))
-    return {name: flip_barrier(ev, [FlipPath(u, v, order)], ts).value for name, order in orders.items()}
+    orders = dict(
+        layers=layer_order(u, v, generator),
+        greedy=greedy_order(ev, u, v, generator, rounds))
+    found = {}
+    for name, order in orders.items():
+        path = FlipPath(u, v, order)
+        found[name] = flip_barrier(ev, [path], ts).value
+    return found
 
 def next_to(study, label, sa, sb)->dict: # removal -> state
     "The second network of a pair as it is, and with the units of the first."
@@ -76,45 +88,72 @@ def next_to(study, label, sa, sb)->dict: # removal -> state
     return dict(none=v, permutation=align(study.bench().sym, u, v, 'greedy').state)
 
 # %% ../../nbs/9_study/binary_study.ipynb #paths
-def _path_points(study): return 2*study.size.points - 1
+def _path_points(study):
+    return 2*study.size.points - 1
 
 def _paths_spec(study, label, sa, sb):
-    n = ORDERS[study.preset]
-    how = dict(points=_path_points(study), orders=n, greedy='by trying')
-    return spec_of(study, 'flip-paths', (label, sa), (label, sb), **how)
+    return spec_of(
+        study, 'flip-paths',
+        (label, sa), (label, sb),
+        points=_path_points(study),
+        orders=ORDERS[study.preset],
+        greedy='by trying')
 
+def _barrier_row(o, others):
+    return dict(
+        value=o.value,
+        lo=o.lo, hi=o.hi,
+        t_max=o.t_max,
+        worst=o.worst,
+        spread=o.spread,
+        **others,
+        statistics='none')
+
+# %% ../../nbs/9_study/binary_study.ipynb #paths-record
 def _paths(study, checkpoint, label, sa, sb):
     ev = study.bench().ev
+    n = ORDERS[study.preset]
     ts = torch.linspace(0, 1, _path_points(study)).tolist()
     u = study.state(label, sa)
-    barriers, curves = [], []
+    barriers = []
+    curves = []
     for removal, v in next_to(study, label, sa, sb).items():
-        gens = [stream('orders', label, sa, sb, removal, i) for i in range(ORDERS[study.preset])]
+        gens = [stream('orders', label, sa, sb, removal, i) for i in range(n)]
         o = flip_barrier(ev, random_paths(u, v, gens), ts)
         others = other_barriers(ev, u, v, gens[0], ts, study.size.points)
         which = columns_of(label, sa, sb, removal)
-        value = dict(value=o.value, lo=o.lo, hi=o.hi, t_max=o.t_max, worst=o.worst, spread=o.spread)
-        barriers.append(dict(which, **value, **others, statistics='none'))
-        for t, e, l in zip(ts, o.errors.mean(0).tolist(), o.losses.mean(0).tolist()):
+        barriers.append(dict(which, **_barrier_row(o, others)))
+        errors = o.errors.mean(0).tolist()
+        losses = o.losses.mean(0).tolist()
+        for t, e, l in zip(ts, errors, losses):
             curves.append(dict(which, t=t, error=e, loss=l))
     return {}, dict(paths=curves, barriers=barriers)
 
 # %% ../../nbs/9_study/binary_study.ipynb #bend
-def _bend_steps(study): return study.size.bend_steps//4
+def _bend_steps(study):
+    return study.size.bend_steps//4
 
 def _bend_spec(study, label, sa, sb, removal):
-    size = study.size
-    how = dict(removal=removal, steps=_bend_steps(study), reads=size.bend_reads, orders=ORDERS[study.preset], points=size.points)
-    return spec_of(study, 'flip-bend', (label, sa), (label, sb), **how)
+    return spec_of(
+        study, 'flip-bend',
+        (label, sa), (label, sb),
+        removal=removal,
+        steps=_bend_steps(study),
+        reads=study.size.bend_reads,
+        orders=ORDERS[study.preset],
+        points=study.size.points)
 
 def read_bend(study, legs, generator):
     "The error along two legs, a mean over random orders: float64 [2*points - 1]."
     ts = torch.linspace(0, 1, study.size.points).tolist()
+    ev = study.bench().ev
     errors = []
     for p, q in legs:
         paths = random_paths(p, q, [generator]*ORDERS[study.preset])
-        errors.append(flip_barrier(study.bench().ev, paths, ts).errors.mean(0))
-    return torch.cat([errors[0], errors[1][1:]])
+        found = flip_barrier(ev, paths, ts)
+        errors.append(found.errors.mean(0))
+    first, second = errors
+    return torch.cat([first, second[1:]])
 
 # %% ../../nbs/9_study/binary_study.ipynb #bend-record
 def _bend(study, checkpoint, label, sa, sb, removal):
@@ -123,15 +162,24 @@ def _bend(study, checkpoint, label, sa, sb, removal):
     u = study.state(label, sa)
     v = next_to(study, label, sa, sb)[removal]
     gen = stream('flip-bend', label, sa, sb, removal)
-    bend = fit_flip_bend(study.bench().ev, u, v, steps, generator=gen, reads=size.bend_reads)
-    curves = {k: read_bend(study, ((u, m), (m, v)), gen) for k, _, m in bend.history}
-    last = curves[steps].tolist()
-    endpoint = max(last[0], last[-1])
-    which = columns_of(label, sa, sb, removal)
-    rows = [dict(which, steps=k, worst=e.max().item(), endpoint=endpoint, statistics='none') for k, e in curves.items()]
-    ts = torch.linspace(0, 1, len(last)).tolist()
-    along = [dict(which, steps=steps, t=t, error=e) for t, e in zip(ts, last)]
-    return bend.state, dict(bends=rows, bend_paths=along)
+    ev = study.bench().ev
+    bend = fit_flip_bend(ev, u, v, steps, generator=gen, reads=size.bend_reads)
+    curves = {}
+    for k, _, middle in bend.history:
+        legs = (u, middle), (middle, v)
+        curves[k] = read_bend(study, legs, gen).tolist()
+    return bend.state, _bend_tables(columns_of(label, sa, sb, removal), curves)
+
+def _bend_tables(which, curves):
+    "Rows of the two tables from the errors after numbers of steps."
+    last = max(curves)
+    ends = curves[last][0], curves[last][-1]
+    rows = [dict(which, steps=k, worst=max(e), endpoint=max(ends), statistics='none') for k, e in curves.items()]
+    ts = torch.linspace(0, 1, len(curves[last])).tolist()
+    along = []
+    for t, e in zip(ts, curves[last]):
+        along.append(dict(which, steps=last, t=t, error=e))
+    return dict(bends=rows, bend_paths=along)
 
 # %% ../../nbs/9_study/binary_study.ipynb #measures
 def binary_measures(p:float, matching:str)->dict[str, Measure]:
@@ -212,20 +260,27 @@ class BinaryStudy(Study):
     unit = 'Hamming fraction'
 
     def recipe(self, label:str, seed:int)->BinaryRecipe:
-        return binary_recipe_for(self.arch, self.dataset, label, seed, self.preset, n_train=self.n_train, width=self.width)
+        size = dict(n_train=self.n_train, width=self.width)
+        return binary_recipe_for(self.arch, self.dataset, label, seed, self.preset, **size)
 
     def bench(self)->Workbench:
         return binary_workbench(self.arch, self.dataset, self.n_train, self.width, self.device)
 
-    def spec(self, label:str, seed:int)->dict: return binary_spec(self.recipe(label, seed), self.data)
+    def spec(self, label:str, seed:int)->dict:
+        return binary_spec(self.recipe(label, seed), self.data)
 
     def minimum(self, label:str, seed:int)->Minimum:
-        return minimize_binary(self.recipe(label, seed), store=self.store, data=self.data)
+        recipe = self.recipe(label, seed)
+        return minimize_binary(recipe, store=self.store, data=self.data)
 
-    def removals(self)->tuple[str, ...]: return tuple(r for r in self.size.bends if r != 'both')
+    def removals(self)->tuple[str, ...]:
+        return tuple(r for r in self.size.bends if r != 'both')
 
-    def further(self, nets)->dict: return {}      # its orders of flips are its own further tables
+    def further(self, nets)->dict:
+        return {}      # its orders of flips are its own further tables
 
     def claims(self, frames:dict, bend_limit:float=.001)->pd.DataFrame:
-        every = lambda kept: binary_claims(kept, reference_sigma(kept['flatness'], target=.05), 'greedy', bend_limit)
+        def every(kept):
+            p = reference_sigma(kept['flatness'], target=.05)
+            return binary_claims(kept, p, 'greedy', bend_limit)
         return judged(check_frames(frames), every)
