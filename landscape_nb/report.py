@@ -6,8 +6,8 @@
 __all__ = ['MAIN', 'CONTROLS', 'GROUPS', 'NETWORKS', 'SECTIONS', 'Claim', 'contrast', 'reference_sigma', 'Measure', 'measures',
            'ordering_claims', 'removal_claims', 'null_claims', 'bend_claims', 'rank_correlation', 'correlation_claims',
            'loss_barriers', 'loss_claims', 'further_claims', 'theory_claims', 'all_claims', 'why_undecided', 'judge',
-           'confound', 'judged', 'claims_table', 'markdown_table', 'claims_markdown', 'claims_of', 'show_claims',
-           'write_atomic', 'csv_bytes', 'read_table', 'figure_bytes', 'save_report']
+           'confound', 'judged', 'claims_table', 'markdown_table', 'claims_markdown', 'claims_of', 'Shown',
+           'show_claims', 'write_atomic', 'csv_bytes', 'read_table', 'figure_bytes', 'save_report']
 
 # %% ../nbs/9_study/report.ipynb #imports
 import io, json, math, os
@@ -338,10 +338,13 @@ def claims_of(
         raise ValueError(f'section: wanted one of {", ".join(SECTIONS)}, got {section!r}')
     return claims[(claims.group == section) | claims.id.str.startswith(SECTIONS[section])]
 
-def show_claims(claims:pd.DataFrame, section:str|None=None):
-    "The claims, or those of one section, as a notebook displays them."
-    from IPython.display import Markdown
-    return Markdown(claims_markdown(claims if section is None else claims_of(claims, section)))
+class Shown(str):
+    "Markdown that a notebook displays as such."
+    def _repr_markdown_(self): return str(self)
+
+def show_claims(claims:pd.DataFrame, section:str|None=None)->Shown:
+    "The claims, or those of one section, for a notebook."
+    return Shown(claims_markdown(claims if section is None else claims_of(claims, section)))
 
 # %% ../nbs/9_study/report.ipynb #write_atomic
 def write_atomic(
