@@ -7,7 +7,7 @@ __all__ = ['log', 'canonical', 'digest', 'seed_of', 'stream', 'home', 'processor
            'StoreError', 'Result', 'Checkpoint', 'Store', 'out_of_memory', 'TooLarge', 'sweep']
 
 # %% ../nbs/0_ground/store.ipynb #imports
-import ctypes, errno, hashlib, importlib.metadata, json, logging, os, platform, shutil, sys, threading, time, warnings
+import ctypes, errno, hashlib, importlib.metadata, json, logging, os, platform, shutil, signal, sys, threading, time, warnings
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from fastcore.basics import patch
 from safetensors.torch import load as st_load, save as st_save
 from torch.backends.cpu import get_cpu_capability
 import landscape_nb
+from .ground.progress import Progress, to_console
 try: import fcntl
 except ImportError: fcntl = None  # Windows: no locks between processes
 
@@ -97,9 +98,12 @@ log = logging.getLogger('landscape_nb')
 log.addHandler(logging.NullHandler())
 
 class _Stderr(logging.StreamHandler):
-    "Writes to the stderr of the moment: a notebook replaces it"
+    "Writes to the stderr of the moment: a notebook replaces it; and to the terminal where nobody sees that"
     def __init__(self): super().__init__(); self.setFormatter(logging.Formatter('%(message)s'))
-    def emit(self, record): self.setStream(sys.stderr); super().emit(record)
+    def emit(self, record):
+        self.setStream(sys.stderr)
+        super().emit(record)
+        to_console(self.format(record))
 
 def show_log(
     level:int|str|None=logging.INFO # as logging has them; None: silent again
@@ -342,27 +346,41 @@ def _local(jobs, todo):
     import joblib
     return joblib.Parallel(jobs, backend='loky', return_as='generator_unordered')(joblib.delayed(_in_worker)(*t) for t in todo)
 
+@contextmanager
+def _ends_as_interrupted():
+    "Within, a request to end this process counts as an interrupt"
+    if threading.current_thread() is not threading.main_thread():    # only there a signal is handled
+        yield
+        return
+    def interrupt(*_): raise KeyboardInterrupt
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try: yield
+    finally: signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+
+def _stopped(e:BaseException) -> bool:
+    "Whether a sweep was stopped from outside: interrupted, or its processes were ended"
+    return isinstance(e, KeyboardInterrupt) or type(e).__name__ == 'TerminatedWorkerError'
+
 def sweep(
     tasks:list,    # [(fn, args), ...], each called as fn(*args)
     jobs:int=1,    # processes; 1: this one alone, 0: as many as the machine has cores
     desc:str='',   # begins the lines of progress in the log; '': no lines
     threads:int=1, # torch threads of each task, wherever it runs
     cluster=None,  # a `Cluster`: its workers instead of processes of this machine
+    before:int=0,  # tasks of the same kind that were through before: the lines of progress begin there
 ) -> list:         # results in the order of the tasks
     "Run independent tasks; the first exception ends the sweep (what a store holds by then stays)"
-    from tqdm import tqdm
     if bad := [t for t in tasks if not isinstance(t, (tuple, list)) or len(t) != 2 or not callable(t[0])]: raise ValueError(f'tasks: wanted pairs (function, arguments), got {str(bad[0])[:80]}')
-    todo, out, t0 = [(i, fn, args, threads, shown()) for i, (fn, args) in enumerate(tasks)], {}, time.time()
-    jobs, said, done = jobs or os.cpu_count(), t0, iter(())
+    todo, out = [(i, fn, args, threads, shown()) for i, (fn, args) in enumerate(tasks)], {}
+    jobs, done = jobs or os.cpu_count(), iter(())
     try:
         done = cluster.run(_task, todo) if cluster else _local(jobs, todo) if jobs > 1 else (_task(*t) for t in todo)
-        for i, result in done:
-            out[i], now = result, time.time()
-            if not desc or (len(out) < len(todo) and now - said < 5): continue
-            said = now
-            log.info(tqdm.format_meter(len(out), len(todo), now - t0, prefix=desc, bar_format='{desc} {n_fmt}/{total_fmt} [{elapsed}<{remaining}]'))
-    except KeyboardInterrupt:
-        log.info('%s: interrupted after %d of %d tasks; the same call goes on from what is stored', desc or 'sweep', len(out), len(todo))
+        with _ends_as_interrupted(), Progress(desc, before + len(todo), before) as bar:
+            for i, result in done:
+                out[i] = result
+                bar.step()
+    except BaseException as e:
+        if _stopped(e): log.info('%s: interrupted after %d of %d tasks; the same call goes on from what is stored', desc or 'sweep', before + len(out), before + len(todo))
         raise
     finally: getattr(done, 'close', int)()
     return [out[i] for i in range(len(todo))]

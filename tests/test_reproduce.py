@@ -67,21 +67,51 @@ def stop(p, how):
     assert not psutil.wait_procs(all, 10)[1]
 
 def test_stopped_and_continued_equals_unbroken(whole, tmp_path):
-    rng, finished = random.Random(0), {}
-    for how, share in ('interrupt', .1), ('kill', .4):          # .1 falls amid the training: between two cells, and in the hooks that display figures, IPython drops an interrupt
+    rng, finished, all = random.Random(0), {}, stored(whole)
+    # the first two fall amid the training: between two cells, and in the hooks that display figures, IPython drops an interrupt
+    for how, wanted in ('interrupt', 1), ('interrupt', .1*all), ('kill', .4*all):
         p = subprocess.Popen(**command(tmp_path, **PASSED), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
         end = time.monotonic() + 600
-        while stored(tmp_path) < share*stored(whole) and p.poll() is None and time.monotonic() < end: time.sleep(.02)
+        while stored(tmp_path) < wanted and p.poll() is None and time.monotonic() < end: time.sleep(.02)
         time.sleep(rng.uniform(0, .3))
         stop(p, how)
         half = stored(tmp_path)
-        assert share*stored(whole) <= half < stored(whole), f'stopped with {half} of {stored(whole)} results'
+        assert wanted <= half < all, f'stopped with {half} of {all} results'
         finished |= {f: f.stat().st_mtime_ns for f in (tmp_path/'out'/'store').rglob('*.json')}
     r = run(tmp_path, **PASSED)
     assert r.returncode == 0, last(r)
     assert tables(tmp_path) == tables(whole)
     assert {f: f.stat().st_mtime_ns for f in finished} == finished, 'something was computed twice'
     assert sum(1 for _ in (tmp_path/'out'/'store').rglob('*.json')) == stored(whole)
+
+def lines_of(p, limit):
+    "What a process writes, line by line as it comes, with the seconds that it took."
+    begun = time.monotonic()
+    os.set_blocking(p.stderr.fileno(), False)
+    rest = ''
+    while p.poll() is None and time.monotonic() - begun < limit:
+        rest += (p.stderr.read() or b'').decode()
+        *lines, rest = rest.replace('\r', '\n').split('\n')
+        yield from lines
+        time.sleep(.1)
+    yield from (rest + (p.stderr.read() or b'').decode()).replace('\r', '\n').split('\n')
+
+def test_a_plain_call_shows_progress_and_how_to_go_on(tmp_path):
+    "papermill keeps what the kernel says for the notebook; the terminal gets it all the same, and an interrupt is answered."
+    told = command(tmp_path, **PASSED, jobs=1)
+    told['args'] = [a for a in told['args'] if a not in ('--log-output', '--no-progress-bar')]
+    del told['env']['PYTEST_CURRENT_TEST']       # with it a kernel does not take stderr away
+    p = subprocess.Popen(**told, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
+    kernel, said = [], []
+    for line in lines_of(p, 300):
+        said.append(line)
+        if line.startswith('minima 0/12 ') and not kernel:
+            kernel = psutil.Process(p.pid).children(recursive=True)
+            p.send_signal(signal.SIGINT)            # as Ctrl-C: papermill gets it, the kernel does not
+    first = next(i for i, line in enumerate(said) if line.startswith('minima 0/12 '))
+    assert any(line.startswith('in the store: minima 0 of 12') for line in said[:first]), said
+    assert any('interrupted after' in line and 'the same call goes on' in line for line in said[first:]), said
+    assert p.returncode and not psutil.wait_procs(kernel, 10)[1]
 
 @pytest.mark.parametrize('params, listed', [                       # what else is impossible: test_errors
     (dict(arch='resnet19'), ['resnet19', 'mlp', 'lenet', 'resnet18']),

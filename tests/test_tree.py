@@ -73,7 +73,7 @@ def test_parameters_are_those_of_the_contract():
     page, = [p for p in pages() if p.name == 'reproduce']
     cell, = [c for c in page.code if 'parameters' in c.metadata.get('tags', [])]
     names = [t.id for n in ast.parse(cell.source).body for t in n.targets]
-    assert names == 'arch dataset algorithms seeds preset width n_train device out jobs scheduler'.split()
+    assert names == 'arch dataset algorithms seeds preset width n_train sigmas device out jobs scheduler'.split()
 
 @pytest.mark.parametrize('room', ['symmetries', 'torus', 'alignment', 'evaluate'])
 def test_a_room_that_computes_imports_lightly(room, root):
