@@ -43,6 +43,13 @@ class Notebook:
         self.code = [source for c, source in self.cells if c['cell_type'] == 'code']
         self.module = next((m[1] for source in self.code for m in MODULE.finditer(source)), '')
 
+    def uses(self):
+        "The modules of the package that it names where it imports."
+        lines = [m[0] for source in self.code for m in re.finditer(r'^ *(from|import) .*', source, re.M)]
+        direct = [k for line in lines for k in re.findall(r'\blandscape_nb\.([\w.]+)', line)]
+        from_top = [k for line in lines if re.match(r' *from landscape_nb import', line) for k in re.findall(r'\w+', line)]
+        return {*direct, *from_top}
+
 def placed(path):
     "Where a file of the checkout stands in the site."
     return 'index.md' if path == 'README.md' else re.sub(r'\.ipynb$', '.md', path.removeprefix('nbs/'))
@@ -106,10 +113,10 @@ def titled(folder):
     number, _, name = folder.rpartition('_')
     return f'{number} {name.capitalize()}'.strip()
 
-def in_order(notebooks, package):
+def in_order(notebooks):
     "The notebooks of one folder, none before one that it imports, else by the alphabet."
     pages = {nb.module: nb for nb in notebooks if nb.module}
-    needs = {nb: {pages[k] for k in package.imported(nb.module) if k in pages} if nb.module else set() for nb in notebooks}
+    needs = {nb: {pages[k] for k in nb.uses() & pages.keys()} - {nb} for nb in notebooks}
     order, done = TopologicalSorter(needs), []
     order.prepare()
     ready = [*order.get_ready()]
@@ -119,13 +126,13 @@ def in_order(notebooks, package):
         ready = [nb for nb in ready if nb is not first] + [*order.get_ready()]
     return done
 
-def navigation(notebooks, package):
+def navigation(notebooks):
     "The pages at the top, a group for each folder in the order of their numbers, functions, files of the project."
     folders = {}
     for nb in notebooks: folders.setdefault(dirname(nb.name), []).append(nb)
     start = sorted((nb.name for nb in folders.pop('', [])), key=lambda n: (START.index(n) if n in START else len(START), n))
     groups = {'Start here': start}
-    for folder in sorted(folders): groups[titled(folder)] = [nb.name for nb in in_order(folders[folder], package)]
+    for folder in sorted(folders): groups[titled(folder)] = [nb.name for nb in in_order(folders[folder])]
     groups['Functions'] = [f'api/{nb.module}' for nb in sorted(notebooks, key=lambda nb: nb.module) if nb.module]
     groups['Project'] = [f.removesuffix('.md') for f in FILES]
     return [{title: [f'{n}.md' for n in names]} for title, names in groups.items()]
@@ -148,7 +155,7 @@ def write_pages(out):
         shutil.copy(f, to)
     for f in FILES: write(out/f, linked((ROOT/f).read_text(encoding='utf-8'), f))
     shutil.copy(ROOT/'tools/site.css', out)
-    return navigation(notebooks, package)
+    return navigation(notebooks)
 
 def build(out):
     "The site in `out`; a link that leads nowhere is an error."

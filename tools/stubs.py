@@ -104,14 +104,6 @@ class Package:
         return [(o, *f) for o in self.modules.values() for f in o.patches.get(cls, ())
                 if o is m or cls not in o.classes]
 
-    def imported(self, name):
-        "The modules of the package that one imports, by their names."
-        parts = name.split('.')
-        for n in ast.walk(self.modules[name].tree):
-            if isinstance(n, ast.ImportFrom) and n.level:
-                base = '.'.join([*parts[:len(parts)-n.level], *filter(None, [n.module])])
-                yield from {k for k in (base, *(f'{base}.{a.name}'.lstrip('.') for a in n.names)) if k in self.modules}
-
     def moved(self, m):
         "The statements of a module, every class with the methods that are added to it."
         for n in m.tree.body:
