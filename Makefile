@@ -17,7 +17,7 @@ data:  ## Fashion-MNIST
 	@bash tools/get_data.sh
 
 reproduce: setup  ## the whole study, as in: make reproduce ARCH=resnet18 PRESET=paper
-	@$(BIN)/python tools/reproduce.py $(MAKEOVERRIDES)
+	@$(BIN)/python tools/reproduce.py $(MAKEOVERRIDES) || [ $$? = 130 ]    # interrupted: it has said so
 
 results: setup  ## keep the claims, small tables and figures of that run beside the pages
 	@$(BIN)/python tools/reproduce.py keep $(MAKEOVERRIDES)

@@ -114,7 +114,8 @@ def test_activation_with_signs_and_convolutions():
     assert r.dist_after == 0 and net.training
     assert align(sym, a, g(a), 'activation', model=net, data=[x[:30], x[30:]]).dist_after == 0
 
-@pytest.mark.parametrize('name', 'resnet18 resnext50_32x4d densenet121 mobilenet_v3_small shufflenet_v2_x0_5 squeezenet1_1 regnet_y_400mf efficientnet_b0 swin_t'.split())
+@pytest.mark.parametrize('name', ['squeezenet1_1', *(pytest.param(n, marks=pytest.mark.long) for n in
+    'resnet18 resnext50_32x4d densenet121 mobilenet_v3_small shufflenet_v2_x0_5 regnet_y_400mf efficientnet_b0 swin_t'.split())])
 def test_home_from_anywhere_in_torchvision(name):
     "The same for networks that are built elsewhere, on random weights: grouped and depthwise convolutions, gates, shuffles, concatenations, windows of attention."
     import torchvision

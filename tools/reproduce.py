@@ -49,12 +49,14 @@ def reproduce(words):
     passed, out = planned(words)
     if passed.get('dataset', 'fashion_mnist') == 'fashion_mnist': subprocess.run(['bash', ROOT/'tools/get_data.sh'], check=True)
     from click.exceptions import Abort
-    from papermill.cli import papermill
+    from papermill.__main__ import papermill
     out.mkdir(parents=True, exist_ok=True)
     flags = command(words)
     print('papermill', *flags, flush=True)
     try: papermill.main(flags, standalone_mode=False)
-    except (Abort, KeyboardInterrupt): return f'stopped: the same command goes on where it was ({out} holds what is done)'
+    except (Abort, KeyboardInterrupt):
+        print(f'stopped: the same command goes on where it was ({out} holds what is done)', file=sys.stderr)
+        return 130
 
 def keep(words):
     "Copy what a reader wants to see of the last run beside the pages."
