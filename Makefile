@@ -9,6 +9,7 @@ export PYDEVD_DISABLE_FILE_VALIDATION := 1
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@echo 'parameters of reproduce and results: those of nbs/reproduce.ipynb, in capitals, as in ARCH=resnet18'
 
 setup:  ## the environment: .venv with every requirement
 	@PYTHON='$(PYTHON)' bash tools/setup_venv.sh

@@ -2,7 +2,7 @@
 
 `python tools/reproduce.py ARCH=resnet18 PRESET=paper` runs it by papermill; with `keep` in front it copies the claims,
 small tables and figures of the last such run to nbs/results/."""
-import ast, json, shutil, subprocess, sys
+import ast, json, os, shutil, subprocess, sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,7 +47,7 @@ def command(words):
 def reproduce(words):
     "Run the study; an interrupt ends it with one line."
     passed, out = planned(words)
-    if passed.get('dataset', 'fashion_mnist') == 'fashion_mnist': subprocess.run(['bash', ROOT/'tools/get_data.sh'], check=True)
+    if (defaults() | passed)['dataset'] == 'fashion_mnist': subprocess.run(['bash', ROOT/'tools/get_data.sh'], check=True)
     from click.exceptions import Abort
     from papermill.__main__ import papermill
     out.mkdir(parents=True, exist_ok=True)
@@ -67,5 +67,6 @@ def keep(words):
         if (out/f).exists() or f in KEPT[:2]: shutil.copy(out/f, to)
 
 if __name__ == '__main__':
+    os.chdir(ROOT)
     words = sys.argv[1:]
     sys.exit(keep(words[1:]) if words[:1] == ['keep'] else reproduce(words))
