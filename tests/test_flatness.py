@@ -1,6 +1,6 @@
 "Flatness: exact values, invariance under the whole group, stopping."
 from functools import cache
-import numpy as np, pandas as pd, pytest, torch
+import numpy as np, pytest, torch
 from torch import nn
 from landscape_nb.evaluate import Evaluator
 from landscape_nb.flatness import capped, draw, local_energy, ordered, shaken, tangent_energy, worst_case

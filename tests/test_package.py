@@ -2,6 +2,7 @@
 import ast, json, os, re, shutil, subprocess, sys
 from pathlib import Path
 import pytest
+from pages import ROOT
 
 BIN = Path(sys.executable).parent
 ENV = {k: v for k, v in os.environ.items() if k not in ('PYTHONPATH', 'VIRTUAL_ENV')}     # the checkout must not be found by chance
@@ -116,22 +117,20 @@ needs_ty = pytest.mark.skipif(not (BIN/'ty').exists(), reason='ty is not install
 
 @needs_ty
 @pytest.mark.parametrize('what, args', [
-    ('bodies', ['--config-file', 'ty.toml']),
+    ('bodies', ['--config-file', ROOT/'tools/ty.toml']),
     ('stubs', ['--ignore', 'incompatible-method-override'])])       # recipes of binary networks are others
 def test_types_agree(what, args, root, tmp_path):
-    shutil.copy(root/'tools/ty.toml', tmp_path)
     run(sys.executable, root/'tools/stubs.py', tmp_path/'landscape_nb', *(['--check'] if what == 'bodies' else []))
     assert ty(sys.executable, '--error-on-warning', *args, 'landscape_nb', cwd=tmp_path) == []
 
 @needs_ty
 def test_a_wrong_type_in_a_body_is_seen(root, tmp_path):
     "A method that is added to a class is checked as one."
-    shutil.copy(root/'tools/ty.toml', tmp_path)
     run(sys.executable, root/'tools/stubs.py', tmp_path/'landscape_nb', '--check')
     at, body = tmp_path/'landscape_nb/torus.py', 'self.sym.validate(a)'
     assert body in at.read_text()
     at.write_text(at.read_text().replace(body, 'self.sym.validate(a, 3, 4, 5)', 1))
-    found, = ty(sys.executable, '--config-file', 'ty.toml', 'landscape_nb/torus.py', cwd=tmp_path)
+    found, = ty(sys.executable, '--config-file', root/'tools/ty.toml', 'landscape_nb/torus.py', cwd=tmp_path)
     assert 'too-many-positional-arguments' in found, found
 
 WRONG = {'T.dist(p)': 'missing-argument', 'T.project(3)': 'invalid-argument-type', 'T.geodesic(p, q, at=.5)': 'unknown-argument',

@@ -8,8 +8,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT/'nbs/reproduce.ipynb'
 OURS = dict(preset='quick')                      # where the default of `make` is not that of the page
-KEPT = ['claims.csv', 'environment.json', *(f'tables/{k}.csv' for k in 'minima flatness barriers bends means solvers widths'.split()),
-        'figures/paths.png', 'figures/flatness.png']
+TABLES = 'minima flatness barriers bends means solvers widths'.split()
+KEPT = ['claims.csv', 'environment.json', *(f'tables/{k}.csv' for k in TABLES), 'figures/paths.png', 'figures/flatness.png']
 
 def defaults():
     "The parameters of the page and their values there."
@@ -18,7 +18,7 @@ def defaults():
     return {ast.unparse(n.targets[0]): ast.literal_eval(n.value) for n in ast.parse(''.join(cell['source'])).body}
 
 def given(words):
-    "The parameters that were given, as strings by their names; SystemExit names what does not exist. An empty one is not given."
+    "The parameters that were given (an empty one is not), as strings by their names; SystemExit names what does not exist."
     known, found = defaults(), {}
     for word in words:
         name, _, value = word.partition('=')
@@ -28,14 +28,14 @@ def given(words):
         if value: found[name.lower()] = value
     return found
 
+def name_of(run): return f'{run["arch"]}-{run["dataset"]}-{run["preset"]}'
+
 def planned(words):
     "(what is passed to the page, the folder of the run)"
     passed = OURS | given(words)
     run = defaults() | passed
     passed.setdefault('out', f'out/{name_of(run)}')
     return passed, ROOT/passed['out']
-
-def name_of(run): return f'{run["arch"]}-{run["dataset"]}-{run["preset"]}'
 
 def command(words):
     "The arguments of papermill: strings as they are, numbers as numbers."

@@ -120,9 +120,10 @@ class Package:
 
     def stub(self, m):
         "The statements of a module without what only runs."
+        added = {f'_{cls}_{f.name}' for cls, found in m.patches.items() for f, _ in found}
         for n in self.moved(m):
             if isinstance(n, ast.FunctionDef):
-                if not any(n.name == f'_{cls}_{f.name}' for cls, fs in m.patches.items() for f, _ in fs): yield signature(n)
+                if n.name not in added: yield signature(n)
             elif isinstance(n, ast.ClassDef):
                 fields = [b for b in n.body if isinstance(b, (ast.AnnAssign, ast.Assign))]
                 methods = [signature(b) for b in n.body if isinstance(b, ast.FunctionDef)]
