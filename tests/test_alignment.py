@@ -9,7 +9,7 @@ from landscape_nb.matching.similarity import Matching, inner
 from landscape_nb.store import stream
 from landscape_nb.symmetries import find_symmetries
 from landscape_nb.torus import Torus
-from structures import STRUCTURES, ResidualStream
+from structures import STRUCTURES, ResidualStream, names_of_tests
 from test_structures import symmetries
 
 WEIGHTS = [m for m in METHODS if m not in ('activation', 'none')]
@@ -17,7 +17,7 @@ ENTANGLED = {'bare_attention', 'channel_attention'}       # signs that turn seve
 
 def random_state(sym, gen, dtype=torch.float64): return {k: torch.randn(s, generator=gen, dtype=dtype) for k, s in sorted(sym.shapes.items())}
 
-@pytest.mark.parametrize('name', STRUCTURES)
+@pytest.mark.parametrize('name', names_of_tests())
 def test_a_planted_element_comes_back(name):
     "All permutations and signs at once, on random weights: found exactly, by the barycentre and by Frank and Wolfe."
     sym, gen = symmetries(name), stream('planted', name)
