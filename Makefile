@@ -2,79 +2,50 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 BIN := .venv/bin
-READY := .venv/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
 
-# parameters of the study, given on the command line: strings go to papermill by -r, numbers by -p; an empty one keeps the page's default
-ARCH := mlp
-DATASET := fashion_mnist
-PRESET := quick
-OUT = out/$(ARCH)-$(DATASET)-$(PRESET)
-ALGORITHMS :=
-DEVICE :=
-SCHEDULER :=
-SEEDS :=
-WIDTH :=
-N_TRAIN :=
-JOBS :=
-STRINGS := ARCH DATASET PRESET OUT ALGORITHMS DEVICE SCHEDULER
-NUMBERS := SEEDS WIDTH N_TRAIN JOBS
-lower = $(shell echo '$1' | tr A-Z a-z)
-passed = $(foreach v,$2,$(if $($v),$1 $(call lower,$v) '$($v)'))
-
-# a mistyped NAME=value is refused, not ignored
-GIVEN := $(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $v)),$v))
-UNKNOWN := $(filter-out $(STRINGS) $(NUMBERS) PYTHON,$(GIVEN))
-$(if $(UNKNOWN),$(error there is no parameter $(UNKNOWN); there are $(STRINGS) $(NUMBERS) PYTHON))
-
-.PHONY: help setup data reproduce results gallery test types export docs clean
+.PHONY: help setup data reproduce results gallery test test-all types export docs clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
-	@echo 'parameters of reproduce: $(STRINGS) $(NUMBERS)'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@echo 'parameters of reproduce and results: those of nbs/reproduce.ipynb, in capitals, as in ARCH=resnet18'
 
-setup: $(READY)  ## the environment: .venv with every requirement
-$(READY): constraints.txt settings.ini setup.py
+setup:  ## the environment: .venv with every requirement
 	@PYTHON='$(PYTHON)' bash tools/setup_venv.sh
-	@touch $@
-# a checkout that was moved or copied makes its own environment
-ifeq ($(shell grep -F "$$(pwd -P)/.venv/bin" .venv/bin/papermill 2>/dev/null),)
-.PHONY: $(READY)
-endif
 
 data:  ## Fashion-MNIST
 	@bash tools/get_data.sh
 
-reproduce: $(READY) $(if $(filter fashion_mnist,$(DATASET)),data)  ## the whole study, as in: make reproduce ARCH=resnet18 PRESET=paper
-	@mkdir -p '$(OUT)'
-	$(BIN)/papermill nbs/reproduce.ipynb '$(OUT)/reproduce.ipynb' -k python3 --no-progress-bar --log-output $(call passed,-r,$(STRINGS)) $(call passed,-p,$(NUMBERS))
+reproduce: setup  ## the whole study, as in: make reproduce ARCH=resnet18 PRESET=paper
+	@$(BIN)/python tools/reproduce.py $(MAKEOVERRIDES) || [ $$? = 130 ]    # interrupted: it has said so
 
-KEPT := nbs/results/$(ARCH)-$(DATASET)-$(PRESET)
-results:  ## keep the claims, small tables and figures of the last run beside the pages
-	mkdir -p $(KEPT)
-	cp $(OUT)/claims.csv $(OUT)/environment.json $(wildcard $(addprefix $(OUT)/tables/,$(addsuffix .csv,minima flatness barriers bends means solvers widths))) $(addprefix $(OUT)/figures/,paths.png flatness.png) $(KEPT)
+results: setup  ## keep the claims, small tables and figures of that run beside the pages
+	@$(BIN)/python tools/reproduce.py keep $(MAKEOVERRIDES)
 
 GALLERY := mlp lenet resnet18 binary_mlp
-gallery: $(READY)  ## the study on four networks, kept beside the pages, and the table of their claims in README.md
+gallery: setup  ## the study on four networks, kept beside the pages, and the table of their claims in README.md
 	for a in $(GALLERY); do $(MAKE) reproduce ARCH=$$a && $(MAKE) results ARCH=$$a || exit 1; done
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace nbs/index.ipynb
 	$(MAKE) export
 
-test: $(READY) data  ## every page, and every check that no page can hold
+test: setup data  ## every page, every property, a cross-section of networks: minutes
+	$(BIN)/python -m pytest -m 'not long'
+
+test-all: setup data  ## everything: every family of networks, long fuzz, kills, whole studies
 	$(BIN)/python -m pytest
 
-types: $(READY)  ## what a type checker says of every module, methods that are added to classes among them
+types: setup  ## what a type checker says of every module, methods that are added to classes among them
 	rm -rf build/types
 	$(BIN)/python tools/stubs.py build/types/landscape_nb --check
 	cd build/types && env -u PYTHONPATH ../../$(BIN)/ty check --python ../../.venv --config-file ../../tools/ty.toml --error-on-warning landscape_nb
 
-export: $(READY)  ## landscape_nb/ and README.md from nbs/
+export: setup  ## landscape_nb/ and README.md from nbs/
 	$(BIN)/nbdev_export
 	$(BIN)/nbdev_clean
 	$(BIN)/python tools/sync_readme.py
 
-docs: $(READY)  ## the documentation site in _site/: the pages as committed, the functions of every module; a dead link is an error
+docs: setup  ## the documentation site in _site/: the pages as committed, the functions of every module; a dead link is an error
 	$(BIN)/python -m pip install --quiet --no-input -c constraints.txt $$(sed -n 's/^docs_requirements = //p' settings.ini)
 	$(BIN)/python tools/build_site.py _site
 

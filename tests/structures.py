@@ -747,3 +747,9 @@ class ResidualStream(nn.Module):
         x = self.first(x)
         for u, d in zip(self.up, self.down): x = x + d(u(x).relu())
         return self.last(x)
+
+def names_of_tests():
+    "Every structure, as parameters of a test: a cross-section for `make test`, the others marked long."
+    import pytest
+    short = {*PEERS, *[*STRUCTURES][::3]}
+    return [name if name in short else pytest.param(name, marks=pytest.mark.long) for name in STRUCTURES]

@@ -9,7 +9,7 @@ from landscape_nb.matching.similarity import Matching, inner
 from landscape_nb.store import stream
 from landscape_nb.symmetries import find_symmetries
 from landscape_nb.torus import Torus
-from structures import STRUCTURES, ResidualStream
+from structures import STRUCTURES, ResidualStream, names_of_tests
 from test_structures import symmetries
 
 WEIGHTS = [m for m in METHODS if m not in ('activation', 'none')]
@@ -17,7 +17,7 @@ ENTANGLED = {'bare_attention', 'channel_attention'}       # signs that turn seve
 
 def random_state(sym, gen, dtype=torch.float64): return {k: torch.randn(s, generator=gen, dtype=dtype) for k, s in sorted(sym.shapes.items())}
 
-@pytest.mark.parametrize('name', STRUCTURES)
+@pytest.mark.parametrize('name', names_of_tests())
 def test_a_planted_element_comes_back(name):
     "All permutations and signs at once, on random weights: found exactly, by the barycentre and by Frank and Wolfe."
     sym, gen = symmetries(name), stream('planted', name)
@@ -115,7 +115,8 @@ def test_activation_with_signs_and_convolutions():
     assert r.dist_after == 0 and net.training
     assert align(sym, a, g(a), 'activation', model=net, data=[x[:30], x[30:]]).dist_after == 0
 
-@pytest.mark.parametrize('name', 'resnet18 resnext50_32x4d densenet121 mobilenet_v3_small shufflenet_v2_x0_5 squeezenet1_1 regnet_y_400mf efficientnet_b0 swin_t'.split())
+@pytest.mark.parametrize('name', ['squeezenet1_1', *(pytest.param(n, marks=pytest.mark.long) for n in
+    'resnet18 resnext50_32x4d densenet121 mobilenet_v3_small shufflenet_v2_x0_5 regnet_y_400mf efficientnet_b0 swin_t'.split())])
 def test_home_from_anywhere_in_torchvision(name):
     "The same for networks that are built elsewhere, on random weights: grouped and depthwise convolutions, gates, shuffles, concatenations, windows of attention."
     import torchvision

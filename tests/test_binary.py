@@ -39,7 +39,7 @@ def test_function_is_the_same_to_the_last_bit(arch, channels, size):
     functional_call(net, a, (x,))
     assert seen and all(bool((s.abs() == 1).all()) for s in seen)     # no unit ever sums to zero
 
-@pytest.mark.parametrize('arch', BINARY)
+@pytest.mark.parametrize('arch', [pytest.param(a, marks=pytest.mark.long) if 'mlp' in a else a for a in BINARY])
 def test_planted_permutation_and_signs_are_found_50_of_50(arch):
     "At Hamming distance 0; coordinate descent alone may stop early on the small channels of a convolutional network."
     sym = find_symmetries(make_model(arch), images(2)[0])
@@ -51,7 +51,7 @@ def test_planted_permutation_and_signs_are_found_50_of_50(arch):
         for m in found: found[m] += cube.dist(a, align(sym, a, b, m).state) == 0
     assert found['greedy'] == found['fw'] == 50 and found['cd'] >= (50 if 'mlp' in arch else 20), found
 
-@pytest.mark.parametrize('arch, size', [('binary_mlp', 28), ('binary_lenet', 28), ('binary_lenet', 8), ('binary_mlp_bn', 28), ('binary_lenet_bn', 28)])
+@pytest.mark.parametrize('arch, size', [('binary_lenet', 8), ('binary_mlp_bn', 28), *(pytest.param(a, 28, marks=pytest.mark.long) for a in ('binary_mlp', 'binary_lenet', 'binary_lenet_bn'))])
 def test_flips_equal_full_forward_passes(arch, size):
     "Any sequence of states: near, far, layer by layer, single flips, back again."
     x = images(150, size=size)
@@ -114,6 +114,7 @@ def test_every_algorithm_ends_at_signs_and_is_stored(arch, algorithm, tmp_path):
     assert (m.random_error is not None) == (algorithm == 'adv') and len(m.log) == (6 if algorithm == 'adv' else 4)
     assert minimize_binary(BinaryRecipe(arch, 'digits', algorithm, 1, 200, width=.3, epochs=4, batch=50, lr=3e-3, random_epochs=2), Store(tmp_path)).train.loss != m.train.loss
 
+@pytest.mark.long
 @pytest.mark.parametrize('arch', ['binary_mlp', 'binary_mlp_bn', 'binary_lenet_bn'])      # no minimum of the last is accepted at this size
 def test_the_study_runs_as_one_command(arch, tmp_path):
     "Every claim has a verdict or a reason, and what was passed stands in the results."

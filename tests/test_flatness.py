@@ -1,6 +1,6 @@
-"Flatness: exact values, invariance under the whole group, stopping, and correlations against what they are by definition."
+"Flatness: exact values, invariance under the whole group, stopping."
 from functools import cache
-import numpy as np, pandas as pd, pytest, torch
+import numpy as np, pytest, torch
 from torch import nn
 from landscape_nb.evaluate import Evaluator
 from landscape_nb.flatness import capped, draw, local_energy, ordered, shaken, tangent_energy, worst_case
@@ -99,24 +99,3 @@ def test_draws_until_the_wanted_precision(measure):
     loose, tight, cut = run(tolerance=1.), run(tolerance=.008), run(tolerance=1e-9, most=7)
     assert loose.n[0] == 4 and np.allclose(loose.energy, run().energy) and tight.se.max() <= .008 and tight.n[0] > 4 and cut.n[0] == 7
     with pytest.raises(ValueError, match='tolerance'): run(tolerance=0)
-
-# correlations
-
-def test_correlations_are_those_of_scipy():
-    from scipy import stats
-    rng = np.random.default_rng(0)
-    x, y, z = rng.normal(size=(3, 40)).round(1)
-    assert abs(spearman(x, y) - stats.spearmanr(x, y).statistic) < 1e-12 and abs(kendall(x, y) - stats.kendalltau(x, y).statistic) < 1e-12
-    r = lambda u, v: stats.spearmanr(u, v).statistic
-    assert abs(partial(x, y, z) - (r(x, y)-r(x, z)*r(y, z))/np.sqrt((1-r(x, z)**2)*(1-r(y, z)**2))) < 1e-12
-    assert abs(partial(x, y, np.zeros(40)) - r(x, y)) < 1e-12 and np.isnan(spearman(x, 0*y))
-
-def test_what_training_error_explains_is_taken_out():
-    rng = np.random.default_rng(1)
-    train = rng.uniform(size=80)
-    frame = pd.DataFrame(dict(label=list('abcd')*20, seed=range(80), train_error=train, flat=train+.1*rng.normal(size=80), test_error=train+.1*rng.normal(size=80)))
-    found = correlations(frame, ['flat'], n_boot=200).set_index('statistic')
-    assert found.sign['spearman'] == '+' and found.sign['at equal training error'] == '?' and found.lo['spearman'] < found.estimate['spearman'] < found.hi['spearman']
-    again = correlations(frame, ['flat'], n_boot=200)
-    assert np.allclose(again.lo, found.lo)
-    with pytest.raises(ValueError, match='lacks'): correlations(frame, ['steep'])

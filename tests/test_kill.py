@@ -7,6 +7,7 @@ begun anew in a fresh store until there were enough kills. Each time the table, 
 """
 import argparse, hashlib, json, os, random, signal, subprocess, sys, tempfile, time
 from pathlib import Path
+import pytest
 
 def recipes():
     from landscape_nb.optimizers import Recipe
@@ -77,10 +78,11 @@ def campaign(kills, seed=0, longest=2.):
             assert not left, left
     return dict(kills=happened, sweeps=sweeps, recipes=len(recipes()), processes=2, equal=True, seconds=round(time.monotonic() - t0, 1))
 
-def test_killed_at_random_moments(root):
-    r = subprocess.run([sys.executable, __file__, '--kills', '3'], capture_output=True, text=True, cwd=root, timeout=240)
+@pytest.mark.parametrize('kills', [3, pytest.param(24, marks=pytest.mark.long)])
+def test_killed_at_random_moments(kills, root):
+    r = subprocess.run([sys.executable, __file__, '--kills', str(kills)], capture_output=True, text=True, cwd=root, timeout=900)
     assert r.returncode == 0, r.stderr[-3000:]
-    assert json.loads(r.stdout)['kills'] >= 3
+    assert json.loads(r.stdout)['kills'] >= kills
 
 if __name__ == '__main__':
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

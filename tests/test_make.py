@@ -1,19 +1,47 @@
-"The Makefile passes on what it is given and refuses what it does not know."
-import subprocess
+"The Makefile passes on what it is given; what the study does not know is refused."
+import shlex, subprocess, sys
+import pytest
+from pages import ROOT
 
-def make(root, *args): return subprocess.run(['make', '-n', *args], cwd=root, capture_output=True, text=True)
+sys.path.insert(0, str(ROOT/'tools'))
+import reproduce
 
-def test_parameters_reach_papermill(root):
-    r = make(root, 'reproduce', 'ARCH=resnet18', 'PRESET=paper', 'SEEDS=5', 'ALGORITHMS=sgd rsgd', 'OUT=out/other', 'JOBS=2')
-    line = next(o for o in r.stdout.splitlines() if 'papermill' in o)
-    for part in ("-r arch 'resnet18'", "-r dataset 'fashion_mnist'", "-r preset 'paper'", "-r algorithms 'sgd rsgd'", "-r out 'out/other'", "-p seeds '5'", "-p jobs '2'"):
-        assert part in line
-    assert "'out/other/reproduce.ipynb'" in line and 'n_train' not in line
+def make(*args): return subprocess.run(['make', '-n', *args], cwd=ROOT, capture_output=True, text=True)
 
-def test_a_mistyped_parameter_is_refused(root):
-    r = make(root, 'reproduce', 'ARHC=resnet18')
-    assert r.returncode and 'there is no parameter ARHC; there are ARCH ' in r.stderr
+def passed(*args):
+    "What papermill gets from `make reproduce` with these arguments: its flags, by what they are for."
+    line = next(o for o in make('reproduce', *args).stdout.splitlines() if 'tools/reproduce.py' in o)
+    return reproduce.command(shlex.split(line.partition(' || ')[0])[2:])
 
-def test_the_environment_is_no_parameter(root, monkeypatch):
+def test_parameters_reach_papermill():
+    flags = ' '.join(passed('ARCH=resnet18', 'PRESET=paper', 'SEEDS=5', 'ALGORITHMS=sgd rsgd', 'OUT=out/other', 'JOBS=2', 'WIDTH='))
+    for part in ('-r arch resnet18', '-r preset paper', '-r algorithms sgd rsgd', '-r out out/other', '-p seeds 5', '-p jobs 2', '--log-output'):
+        assert part in flags
+    assert 'out/other/reproduce.ipynb' in flags and 'n_train' not in flags and 'width' not in flags
+
+def test_every_parameter_of_the_page_can_be_given():
+    for name, value in reproduce.defaults().items():
+        how = '-r' if isinstance(value, str) else '-p'
+        assert f'{how} {name} 1' in ' '.join(passed(f'{name.upper()}=1'))
+
+def test_a_mistyped_parameter_is_refused():
+    r = subprocess.run([sys.executable, 'tools/reproduce.py', 'ARHC=resnet18'], cwd=ROOT, capture_output=True, text=True)
+    assert r.returncode and r.stderr.startswith('there is no parameter ARHC; there are ARCH ') and len(r.stderr.splitlines()) == 1
+    with pytest.raises(SystemExit, match='no parameter arch;'): passed('arch=resnet18')
+
+def test_the_environment_is_no_parameter(monkeypatch):
     monkeypatch.setenv('ARCH', 'x86_64')
-    assert "-r arch 'mlp'" in make(root, 'reproduce').stdout
+    flags = ' '.join(passed('PYTHON=python3'))
+    assert 'arch' not in flags and '-r preset quick' in flags and '-r out out/mlp-fashion_mnist-quick' in flags
+
+def test_results_are_kept_beside_the_pages(tmp_path, monkeypatch):
+    out = tmp_path/'run'
+    for f in ('claims.csv', 'environment.json', 'tables/minima.csv', 'tables/distances.csv', 'figures/paths.png'):
+        (out/f).parent.mkdir(parents=True, exist_ok=True)
+        (out/f).touch()
+    words, page = ['ARCH=lenet', f'OUT={out}'], reproduce.defaults()
+    monkeypatch.setattr(reproduce, 'ROOT', tmp_path)
+    monkeypatch.setattr(reproduce, 'defaults', lambda: page)
+    reproduce.keep(words)
+    kept = {p.name for p in (tmp_path/'nbs/results/lenet-fashion_mnist-quick').iterdir()}
+    assert kept == {'claims.csv', 'environment.json', 'minima.csv', 'paths.png'}

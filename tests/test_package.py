@@ -2,6 +2,7 @@
 import ast, json, os, re, shutil, subprocess, sys
 from pathlib import Path
 import pytest
+from pages import ROOT
 
 BIN = Path(sys.executable).parent
 ENV = {k: v for k, v in os.environ.items() if k not in ('PYTHONPATH', 'VIRTUAL_ENV')}     # the checkout must not be found by chance
@@ -11,26 +12,29 @@ def run(*cmd, **kw):
     assert r.returncode == 0, r.stdout + r.stderr
     return r.stdout
 
-@pytest.fixture(scope='module')
-def dist(tmp_path_factory):
+@pytest.fixture(scope='session')
+def dist(once, root):
     "sdist, and the wheel built from it, of a copy of the checkout."
-    root, copy = Path(__file__).resolve().parent.parent, tmp_path_factory.mktemp('package')/'checkout'
-    shutil.copytree(root, copy, ignore=shutil.ignore_patterns('.git', '.venv', 'out', 'data', '_site', 'build', 'dist', '*.egg-info', '__pycache__'))
-    run(sys.executable, '-m', 'build', '--no-isolation', '-o', copy/'dist', copy)
-    return copy/'dist'
+    left = shutil.ignore_patterns('.git', '.venv', 'out', 'data', '_site', 'build', 'dist', '*.egg-info', '__pycache__')
+    def make(at):
+        shutil.copytree(root, at/'checkout', ignore=left)
+        run(sys.executable, '-m', 'build', '--no-isolation', '-o', at, at/'checkout')
+    return once('dist', make)
 
-@pytest.fixture(scope='module')
-def installed(dist, tmp_path_factory):
-    "An environment that holds the wheel, and sees the libraries of this one behind it."
-    env = tmp_path_factory.mktemp('installed')/'env'
-    run(sys.executable, '-m', 'venv', '--without-pip', env)
-    python = env/'bin/python'
-    here = run(sys.executable, '-c', 'import sysconfig; print(sysconfig.get_path("purelib"))').strip()
-    site = Path(run(python, '-c', 'import sysconfig; print(sysconfig.get_path("purelib"))').strip())
-    (site/'behind.pth').write_text(here)          # as a plain path: what is installed there in place of a folder stays unseen
-    wheel, = dist.glob('*.whl')
-    run(sys.executable, '-m', 'pip', '--python', python, 'install', '--no-deps', '--no-index', wheel)
-    return python, site
+@pytest.fixture(scope='session')
+def installed(once, dist):
+    "An environment that holds the wheel, and sees the libraries of this one behind it: its Python, and where it keeps packages."
+    where = 'import sysconfig; print(sysconfig.get_path("purelib"))'
+    def make(at):
+        run(sys.executable, '-m', 'venv', '--without-pip', at)
+        site = Path(run(at/'bin/python', '-c', where).strip())
+        # as a plain path: what is installed there in place of a folder stays unseen
+        (site/'behind.pth').write_text(run(sys.executable, '-c', where).strip())
+        wheel, = dist.glob('*.whl')
+        run(sys.executable, '-m', 'pip', '--python', at/'bin/python', 'install', '--no-deps', '--no-index', wheel)
+    at = once('installed', make)
+    site, = at.glob('lib/python*/site-packages')
+    return at/'bin/python', site
 
 def test_the_wheel_is_small(dist):
     wheel, = dist.glob('*.whl')
@@ -49,14 +53,19 @@ for room in sys.argv[1:]:
 print(json.dumps(out))
 '''
 
-@pytest.fixture(scope='module')
-def imported(installed, tmp_path_factory):
-    "What every module holds once it is imported from the wheel, methods added by other modules among it."
-    rooms = sorted(p.stem for p in (Path(__file__).resolve().parent.parent/'landscape_nb').glob('[!_]*.py'))
-    return json.loads(run(installed[0], '-c', ASK, *rooms, cwd=tmp_path_factory.mktemp('elsewhere')))
+@pytest.fixture(scope='session')
+def imported(once, installed, root):
+    "What every module holds once it is imported from the wheel, methods that other modules add among it."
+    paths = [p.relative_to(root/'landscape_nb').with_suffix('') for p in (root/'landscape_nb').rglob('[!_]*.py')]
+    rooms = sorted('.'.join(p.parts) for p in paths)
+    def make(at): (at/'held.json').write_text(run(installed[0], '-c', ASK, *rooms, cwd=at))
+    return json.loads((once('imported', make)/'held.json').read_text())
+
+def path_of(room): return room.replace('.', '/')
 
 def test_every_module_imports_from_the_wheel(installed, imported):
-    assert {m: o['file'] for m, o in imported.items()} == {m: str(installed[1]/f'landscape_nb/{m}.py') for m in imported}
+    assert {'torus', 'search.group'} <= imported.keys()
+    for room, held in imported.items(): assert held['file'] == str(installed[1]/f'landscape_nb/{path_of(room)}.py')
 
 def test_requirements_agree(installed):
     assert 'No broken requirements' in run(sys.executable, '-m', 'pip', '--python', installed[0], 'check')
@@ -64,7 +73,8 @@ def test_requirements_agree(installed):
 def test_every_module_has_types(installed):
     at = installed[1]/'landscape_nb'
     assert (at/'py.typed').exists()
-    assert {p.stem for p in at.glob('*.pyi')} == {p.stem for p in at.glob('*.py')} - {'_modidx'}
+    names = lambda end: {p.relative_to(at).with_suffix('') for p in at.rglob(f'*.{end}')}
+    assert names('pyi') == names('py') - {Path('_modidx')}
 
 def arguments(f): return [a.arg for a in [*f.args.posonlyargs, *f.args.args, *filter(None, [f.args.vararg]), *f.args.kwonlyargs, *filter(None, [f.args.kwarg])]]
 
@@ -72,7 +82,7 @@ def test_stubs_hold_what_is_there(installed, imported):
     "Every function and every method, with the arguments that it has when the package runs."
     count = 0
     for room, held in imported.items():
-        stub = ast.parse((installed[1]/f'landscape_nb/{room}.pyi').read_text()).body
+        stub = ast.parse((installed[1]/f'landscape_nb/{path_of(room)}.pyi').read_text()).body
         told = {n.name: arguments(n) for n in stub if isinstance(n, ast.FunctionDef)}
         assert {k: told.get(k) for k in held['functions']} == held['functions'], room
         for c in (n for n in stub if isinstance(n, ast.ClassDef)):
@@ -106,31 +116,31 @@ def f(a: nn.Module, b: nn.Module, x: Tensor):
 needs_ty = pytest.mark.skipif(not (BIN/'ty').exists(), reason='ty is not installed')
 
 @needs_ty
-@pytest.mark.parametrize('what, args', [('bodies', ['--config-file', 'ty.toml']), ('stubs', ['--ignore', 'incompatible-method-override'])])       # recipes of binary networks are others
+@pytest.mark.parametrize('what, args', [
+    ('bodies', ['--config-file', ROOT/'tools/ty.toml']),
+    ('stubs', ['--ignore', 'incompatible-method-override'])])       # recipes of binary networks are others
 def test_types_agree(what, args, root, tmp_path):
-    shutil.copy(root/'tools/ty.toml', tmp_path)
     run(sys.executable, root/'tools/stubs.py', tmp_path/'landscape_nb', *(['--check'] if what == 'bodies' else []))
     assert ty(sys.executable, '--error-on-warning', *args, 'landscape_nb', cwd=tmp_path) == []
 
 @needs_ty
 def test_a_wrong_type_in_a_body_is_seen(root, tmp_path):
     "A method that is added to a class is checked as one."
-    shutil.copy(root/'tools/ty.toml', tmp_path)
     run(sys.executable, root/'tools/stubs.py', tmp_path/'landscape_nb', '--check')
     at, body = tmp_path/'landscape_nb/torus.py', 'self.sym.validate(a)'
     assert body in at.read_text()
     at.write_text(at.read_text().replace(body, 'self.sym.validate(a, 3, 4, 5)', 1))
-    found, = ty(sys.executable, '--config-file', 'ty.toml', 'landscape_nb', cwd=tmp_path)
+    found, = ty(sys.executable, '--config-file', root/'tools/ty.toml', 'landscape_nb/torus.py', cwd=tmp_path)
     assert 'too-many-positional-arguments' in found, found
+
+WRONG = {'T.dist(p)': 'missing-argument', 'T.project(3)': 'invalid-argument-type', 'T.geodesic(p, q, at=.5)': 'unknown-argument',
+         'sym.blok': 'missing-attribute'}
 
 @needs_ty
 def test_a_checker_knows_the_methods_that_are_added(installed, tmp_path):
-    (tmp_path/'user.py').write_text(USER)
-    assert ty(installed[0], 'user.py', cwd=tmp_path) == []
-
-@needs_ty
-@pytest.mark.parametrize('wrong, rule', [('T.dist(p)', 'missing-argument'), ('T.project(3)', 'invalid-argument-type'), ('T.geodesic(p, q, at=.5)', 'unknown-argument'), ('sym.blok', 'missing-attribute')])
-def test_a_checker_sees_a_wrong_call(installed, tmp_path, wrong, rule):
-    (tmp_path/'user.py').write_text(USER + f'    {wrong}\n')
+    "It accepts what is right and sees every wrong call, and nothing else."
+    (tmp_path/'user.py').write_text(USER + ''.join(f'    {call}\n' for call in WRONG))
     found = ty(installed[0], 'user.py', cwd=tmp_path)
-    assert found and all(line.startswith(f'user.py:{len(USER.splitlines())+1}:') for line in found) and any(rule in line for line in found), found
+    first = len(USER.splitlines())+1
+    assert {int(line.split(':')[1]) for line in found} == {*range(first, first+len(WRONG))}, found
+    for i, rule in enumerate(WRONG.values(), first): assert any(f':{i}:' in line and rule in line for line in found), found

@@ -66,6 +66,7 @@ def stop(p, how):
     p.wait(60)
     assert not psutil.wait_procs(all, 10)[1]
 
+@pytest.mark.long
 def test_stopped_and_continued_equals_unbroken(whole, tmp_path):
     rng, finished, all = random.Random(0), {}, stored(whole)
     # the first two fall amid the training: between two cells, and in the hooks that display figures, IPython drops an interrupt
@@ -115,7 +116,7 @@ def test_a_plain_call_shows_progress_and_how_to_go_on(tmp_path):
 
 @pytest.mark.parametrize('params, listed', [                       # what else is impossible: test_errors
     (dict(arch='resnet19'), ['resnet19', 'mlp', 'lenet', 'resnet18']),
-    (dict(seeds='many'), ['seeds', 'many'])], ids=lambda o: '-'.join(f'{k}-{v}' for k, v in o.items()) if isinstance(o, dict) else '')
+    pytest.param(dict(seeds='many'), ['seeds', 'many'], marks=pytest.mark.long)], ids=lambda o: '-'.join(f'{k}-{v}' for k, v in o.items()) if isinstance(o, dict) else '')
 def test_an_impossible_parameter_fails_before_any_training(params, listed, tmp_path):
     r = run(tmp_path, **PASSED | params)
     assert r.returncode and not stored(tmp_path) and not list(tmp_path.rglob('claims.csv'))

@@ -1,5 +1,5 @@
 "A cluster gives the numbers of this machine, also when one of its workers is killed; one that cannot is refused before anything is computed."
-import json, os, signal, subprocess, sys, time
+import json, os, shutil, signal, subprocess, sys, time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,6 +49,7 @@ def busy(workers):
     time.sleep(.2)
     return max(workers, key=lambda p: psutil.Process(p.pid).cpu_times().user - found[p.pid])
 
+@pytest.mark.long
 def test_a_killed_worker_changes_no_table(address, tmp_path):
     with workers(address) as both, ThreadPoolExecutor(1) as pool:
         there, minima = pool.submit(tables, tmp_path/'there', address), tmp_path/'there'/'store'/'minimum'
@@ -60,6 +61,7 @@ def test_a_killed_worker_changes_no_table(address, tmp_path):
         assert there.result() == alone
     assert not [f for f in (tmp_path/'there').rglob('*') if f.suffix in ('.lock', '.corrupt', '.checkpoint') or f.name.startswith('.')]
 
+@pytest.mark.long
 def test_an_interrupt_takes_the_tasks_back(address, tmp_path, caplog):
     caplog.set_level('INFO', 'landscape_nb')
     def note(i):
@@ -75,7 +77,8 @@ def test_an_interrupt_takes_the_tasks_back(address, tmp_path, caplog):
 
 def test_a_cluster_that_cannot_take_part_is_refused(address, tmp_path):
     with pytest.raises(ClusterError, match='nothing answers'): Cluster('tcp://127.0.0.1:9', tmp_path).check()
-    other = tmp_path/'other'; (other/'landscape_nb').mkdir(parents=True)
-    for f in Path('landscape_nb').glob('*.py'): (other/'landscape_nb'/f.name).write_text(f.read_text() + '# changed\n'*(f.name == 'torus.py'))
+    other = tmp_path/'other'
+    shutil.copytree('landscape_nb', other/'landscape_nb')
+    with open(other/'landscape_nb'/'torus.py', 'a') as f: f.write('# changed\n')
     with workers(address, n=1, threads=2, PYTHONPATH=str(other)), pytest.raises(ClusterError, match='runs other code .source.*--nthreads 1'): Cluster(address, tmp_path).check()
     assert not [*tmp_path.glob('.probe*')]

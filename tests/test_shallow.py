@@ -2,7 +2,8 @@
 import warnings
 import numpy as np, pytest, torch
 from scipy.special import log_ndtr, ndtr, owens_t
-from landscape_nb import perceptrons, shallow
+from landscape_nb import shallow
+from landscape_nb.theory import perceptrons
 from landscape_nb.theory.perceptrons import agreement, descend, fly, patterns, perceptron_table, unit
 from landscape_nb.shallow import (cross_overlap, gardner_capacity, geodesic_violation, local_energy_exact, replicon, stability_cdf,
                                   stability_density, typical_angle, typical_energy, typical_overlap)

@@ -4,7 +4,7 @@ import pytest, torch
 from torch.func import functional_call
 from landscape_nb.search.group import state_of
 from landscape_nb.symmetries import UnsupportedModelError, find_symmetries
-from structures import EXPECTED, PEERS, STRUCTURES
+from structures import EXPECTED, PEERS, STRUCTURES, names_of_tests
 
 KINDS = ('permute', 'scale', 'sign', 'translate')      # these keep the values of the logits
 
@@ -79,7 +79,7 @@ class Module:
         return self.change(state | {name: self.draw(name, state[name])}) < 1000*self.limit
 
 module = functools.cache(Module)
-every = pytest.mark.parametrize('name', STRUCTURES, scope='module')     # the tests of one structure run together
+every = pytest.mark.parametrize('name', names_of_tests(), scope='module')     # the tests of one structure run together
 
 @every
 def test_an_element_keeps_the_function(name):

@@ -6,7 +6,7 @@ from landscape_nb.search.group import generic_state, state_of
 from landscape_nb.models import make_model
 from landscape_nb.symmetries import UnsupportedModelError, find_symmetries
 from landscape_nb.torus import Torus
-from structures import STRUCTURES, Net
+from structures import STRUCTURES, Net, names_of_tests
 
 WIDTHS = {'models.mlp': .1, 'models.lenet': 1, 'models.vgg16': .06, 'models.vgg16_bn': .06, 'models.resnet18': .1, 'models.densenet121': .1}
 SOME = '''mlp cnn_flatten resnet_bn depthwise grouped squeeze_excite groupnorm inplace residual_padded tied_layers slice_one bare_attention encoder_layer weight_norm
@@ -55,7 +55,7 @@ def logits_differ(c, T, a, p):
     if any(f.kind == 'shift' for f in T.added): y, z = ([t-t.mean(-1, keepdim=True) for t in o] for o in (y, z))
     return max(((u-r*v).abs().max()/u.abs().max().clamp_min(1e-30)).item() for u, v in zip(y, z))
 
-every = pytest.mark.parametrize('name', [*STRUCTURES, *WIDTHS], scope='module')
+every = pytest.mark.parametrize('name', [*names_of_tests(), *WIDTHS], scope='module')
 some = pytest.mark.parametrize('name', [*SOME, 'models.resnet18'], scope='module')
 
 # the canonical form

@@ -2,17 +2,21 @@
 
 `python tools/build_site.py FOLDER` builds it (`make docs` installs what it needs); with `--pages` only the Markdown from which it is built. Nothing is run, and nothing of the package is imported."""
 import ast, base64, json, os, re, shutil, subprocess, sys, tempfile, textwrap
+from graphlib import TopologicalSorter
 from pathlib import Path
+from posixpath import dirname, normpath, relpath
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT/'tools'))
 from stubs import Package
 
-GROUPS = [('Start here', r'index|tour|reproduce'), ('Ground', r'0[01]|02_'), ('Symmetries', r'02[a-z]_|03'), ('Torus and alignment', r'04|05'), ('Evaluation and training', r'06|07'),
-          ('Flatness and paths', r'08|09'), ('Binary networks', r'10'), ('Theory', r'11_|11[d-f]'), ('Study and report', r'1[1-9]'), ('More', r'')]
-FILES = ['CONTRIBUTING', 'CHANGELOG']
+START = ['index', 'tour', 'reproduce']
+FILES = ['CONTRIBUTING.md', 'CHANGELOG.md']
+REPOSITORY = 'https://github.com/landscape-nb/landscape_nb'
 HIDDEN = re.compile(r'^#\s*\|\s*hide\b', re.M)
 DIRECTIVE = re.compile(r'^#\s*\|.*\n?', re.M)
+MODULE = re.compile(r'^#\s*\|\s*default_exp\s+(\S+)', re.M)
+LINK = re.compile(r'\]\(([^)\s#]+)')
 
 def fenced(text, kind='text'):
     "A block of code that holds whatever is in it."
@@ -31,23 +35,49 @@ def shown(output, name, out):
             return f'![{data.get("text/plain", "figure")}]({name}.{end})\n'
     return fenced(data['text/plain'], 'text title="out"') if data.get('text/plain') else ''
 
-def linked(text):
-    "Links between pages, and to files at the top: to Markdown."
-    return re.sub(r'\]\((\w+)\.ipynb', r'](\1.md', re.sub(r'\]\(\.\./(\w+\.md)', r'](\1', text))
+class Notebook:
+    "One page: its path without the ending, as in '2_torus/torus', its cells, its module ('' for none)."
+    def __init__(self, path):
+        self.name = path.relative_to(ROOT/'nbs').with_suffix('').as_posix()
+        self.cells = [(c, ''.join(c['source'])) for c in json.loads(path.read_text(encoding='utf-8'))['cells']]
+        self.code = [source for c, source in self.cells if c['cell_type'] == 'code']
+        self.module = next((m[1] for source in self.code for m in MODULE.finditer(source)), '')
 
-def page(path, out):
-    "The Markdown of one notebook."
-    parts, module = [], ''
-    for c in json.loads(path.read_text(encoding='utf-8'))['cells']:
-        source = ''.join(c['source'])
-        if c['cell_type'] == 'markdown': parts.append(linked(source)+'\n')
-        if c['cell_type'] != 'code': continue
-        if m := re.search(r'^#\s*\|\s*default_exp\s+(\S+)', source, re.M): module = m[1]
-        if HIDDEN.search(source): continue
-        title = f'python title="landscape_nb.{module}"' if re.search(r'^#\s*\|\s*exports?\b', source, re.M) else 'python'
+    def uses(self):
+        "The modules of the package that it names where it imports."
+        lines = [m[0] for source in self.code for m in re.finditer(r'^ *(from|import) .*', source, re.M)]
+        direct = [k for line in lines for k in re.findall(r'\blandscape_nb\.([\w.]+)', line)]
+        from_top = [k for line in lines if re.match(r' *from landscape_nb import', line) for k in re.findall(r'\w+', line)]
+        return {*direct, *from_top}
+
+def placed(path):
+    "Where a file of the checkout stands in the site."
+    return 'index.md' if path == 'README.md' else re.sub(r'\.ipynb$', '.md', path.removeprefix('nbs/'))
+
+def linked(text, at):
+    "The Markdown of a file `at`, its links as they hold in the site; files that the site lacks are those of the repository."
+    def relink(m):
+        if re.match(r'[a-z]+:|/', m[1]): return m[0]
+        to = normpath(f'{dirname(at)}/{m[1]}'.lstrip('/'))
+        within = to.startswith('nbs/') or to in (*FILES, 'README.md')
+        if not within and (ROOT/to).exists(): return f']({REPOSITORY}/blob/main/{to}'
+        return f']({relpath(placed(to), dirname(placed(at)) or ".")}'
+    return LINK.sub(relink, text)
+
+def page(nb, out):
+    "The Markdown of one notebook; its pictures are written beside it."
+    parts, stem = [], Path(nb.name).name
+    for c, source in nb.cells:
+        if c['cell_type'] == 'markdown': parts.append(linked(source, f'nbs/{nb.name}.ipynb')+'\n')
+        if c['cell_type'] != 'code' or HIDDEN.search(source): continue
+        exported = re.search(r'^#\s*\|\s*exports?\b', source, re.M)
+        title = f'python title="landscape_nb.{nb.module}"' if exported else 'python'
         if code := DIRECTIVE.sub('', source).strip('\n'): parts.append(fenced(code, title))
-        parts += [shown(o, f'{path.stem}-{c["id"]}-{i}', out) for i, o in enumerate(c.get('outputs', []))]
-    if module: parts.insert(1, f'[Functions of `landscape_nb.{module}`](api/{module}.md)\n')
+        folder = (out/nb.name).parent
+        parts += [shown(o, f'{stem}-{c["id"]}-{i}', folder) for i, o in enumerate(c.get('outputs', []))]
+    if nb.module:
+        to = relpath(f'api/{nb.module}.md', dirname(nb.name) or '.')
+        parts.insert(1, f'[Functions of `landscape_nb.{nb.module}`]({to})\n')
     return '\n'.join(parts)
 
 def head(lines, node):
@@ -74,37 +104,58 @@ def api(package, name, notebook):
     for k in (k for k in public if k in top):
         parts.append(described(m, top[k], k, 2))
         if isinstance(top[k], ast.FunctionDef): continue
-        own = [(m, f) for f in top[k].body if isinstance(f, ast.FunctionDef)] + [(home, f) for home, f, _ in package.added[name, k]]
+        own = [(m, f) for f in top[k].body if isinstance(f, ast.FunctionDef)] + [(home, f) for home, f, _ in package.added(m, k)]
         parts += [described(home, f, f'{k}.{f.name}', 3) for home, f in own if not f.name.startswith('_') or f.name in ('__init__', '__call__')]
     return '\n'.join(parts)
 
-def navigation(names, modules):
-    "Groups of pages; each page in the first group that it fits."
-    groups = {title: [] for title, _ in GROUPS}
-    for n in names: groups[next(title for title, fits in GROUPS if re.match(fits, n))].append(f'{n}.md')
-    order = ['index.md', 'tour.md', 'reproduce.md']
-    groups['Start here'].sort(key=lambda n: (order.index(n) if n in order else len(order), n))
-    return [{k: v} for k, v in groups.items() if v] + [{'Functions': [f'api/{m}.md' for m in sorted(modules)]}, {'Project': [f'{f}.md' for f in FILES if (ROOT/f'{f}.md').exists()]}]
+def titled(folder):
+    "The title of a folder: '2_torus' is '2 Torus'."
+    number, _, name = folder.rpartition('_')
+    return f'{number} {name.capitalize()}'.strip()
+
+def in_order(notebooks):
+    "The notebooks of one folder, none before one that it imports, else by the alphabet."
+    pages = {nb.module: nb for nb in notebooks if nb.module}
+    needs = {nb: {pages[k] for k in nb.uses() & pages.keys()} - {nb} for nb in notebooks}
+    order, done = TopologicalSorter(needs), []
+    order.prepare()
+    ready = [*order.get_ready()]
+    while ready:
+        done.append(first := min(ready, key=lambda nb: nb.name))
+        order.done(first)
+        ready = [nb for nb in ready if nb is not first] + [*order.get_ready()]
+    return done
+
+def navigation(notebooks):
+    "The pages at the top, a group for each folder in the order of their numbers, functions, files of the project."
+    folders = {}
+    for nb in notebooks: folders.setdefault(dirname(nb.name), []).append(nb)
+    start = sorted((nb.name for nb in folders.pop('', [])), key=lambda n: (START.index(n) if n in START else len(START), n))
+    groups = {'Start here': start}
+    for folder in sorted(folders): groups[titled(folder)] = [nb.name for nb in in_order(folders[folder])]
+    groups['Functions'] = [f'api/{nb.module}' for nb in sorted(notebooks, key=lambda nb: nb.module) if nb.module]
+    groups['Project'] = [f.removesuffix('.md') for f in FILES]
+    return [{title: [f'{n}.md' for n in names]} for title, names in groups.items()]
+
+def write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding='utf-8')
 
 def write_pages(out):
     "All Markdown and pictures in `out`; returns the navigation."
-    (out/'api').mkdir(parents=True, exist_ok=True)
-    notebooks = sorted((ROOT/'nbs').glob('*.ipynb'))
-    package, exports = Package(), {}
-    for p in notebooks:
-        (out/f'{p.stem}.md').write_text(page(p, out), encoding='utf-8')
-        if m := re.search(r'#\s*\|\s*default_exp\s+([\w.]+)', p.read_text(encoding='utf-8')): exports[m[1].split('\\')[0]] = p.stem
-    for module, notebook in exports.items(): (out/f'api/{module}.md').write_text(api(package, module, notebook), encoding='utf-8')
-    for folder in ('results', 'images'):
-        for f in (ROOT/'nbs'/folder).glob('**/*.png'):
-            (to := out/f.relative_to(ROOT/'nbs')).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(f, to)
-    for f in FILES:
-        if (ROOT/f'{f}.md').exists():
-            text = (ROOT/f'{f}.md').read_text(encoding='utf-8')
-            (out/f'{f}.md').write_text(re.sub(r'\]\(nbs/(\w+)\.ipynb', r'](\1.md', text.replace('](README.md', '](index.md')), encoding='utf-8')
+    found = [p for p in sorted((ROOT/'nbs').rglob('*.ipynb')) if '.ipynb_checkpoints' not in p.parts]
+    notebooks, package = [Notebook(p) for p in found], Package()
+    for nb in notebooks:
+        (out/nb.name).parent.mkdir(parents=True, exist_ok=True)
+        write(out/f'{nb.name}.md', page(nb, out))
+        if nb.module: write(out/f'api/{nb.module}.md', api(package, nb.module, nb.name))
+    for f in (ROOT/'nbs').rglob('*.png'):
+        to = out/f.relative_to(ROOT/'nbs')
+        to.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(f, to)
+    for f in FILES: write(out/f, linked((ROOT/f).read_text(encoding='utf-8'), f))
     shutil.copy(ROOT/'tools/site.css', out)
-    return navigation([p.stem for p in notebooks], exports)
+    return navigation(notebooks)
 
 def build(out):
     "The site in `out`; a link that leads nowhere is an error."

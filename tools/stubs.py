@@ -1,160 +1,155 @@
-"""What a type checker is told of the package: every module as a stub, methods that are added by `@patch` inside their classes.
+"""What a type checker is told of the package. No checker follows fastcore's `@patch`: `ty` calls each method that is
+added by it a missing attribute. So every module is written once more with these methods inside their classes.
 
-`python tools/stubs.py FOLDER` writes the stubs and `py.typed` there (setup.py does so in every wheel); with `--check` it writes sources instead, bodies and all, for a type checker to judge."""
+`python tools/stubs.py FOLDER` writes stubs and `py.typed` there, as setup.py does in every wheel;
+with `--check` the bodies too, for a checker to judge (`make types`)."""
 import ast, sys
-from collections import defaultdict
 from copy import copy
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = 'landscape_nb'
+DECORATORS = ('patch', 'torch.no_grad', 'rule', 'lru_cache', 'cache')      # which leave the arguments as they are
+ELLIPSIS = ast.Expr(ast.Constant(...))
 
 def patch_of(node):
     "The class that a function is added to, else None; whether as a property."
-    if not isinstance(node, ast.FunctionDef): return None, False
-    for d in node.decorator_list:
+    for d in getattr(node, 'decorator_list', ()):
         call = isinstance(d, ast.Call)
         if ast.unparse(d.func if call else d) == 'patch':
             return ast.unparse(node.args.args[0].annotation), call and any(k.arg == 'as_prop' for k in d.keywords)
     return None, False
+
+def method(f, prop):
+    "A function under `@patch` as it would stand in its class."
+    f, f.args = copy(f), copy(f.args)
+    f.args.args = [ast.arg('self'), *f.args.args[1:]]
+    keep = [d for d in f.decorator_list if not ast.unparse(d).startswith('patch')]
+    f.decorator_list = [ast.Name('property')]*prop + keep
+    return f
+
+def untyped(f, prop):
+    "The same without types and body: of a method that another module adds, whose names do not hold here."
+    f = method(f, prop)
+    a = f.args = copy(f.args)
+    bare = lambda args: [ast.arg(o.arg) for o in args]
+    a.args, a.kwonlyargs = bare(a.args), bare(a.kwonlyargs)
+    a.defaults = [ast.Constant(...)]*len(a.defaults)
+    a.kw_defaults = [d and ast.Constant(...) for d in a.kw_defaults]
+    f.body, f.returns = [ELLIPSIS], ast.Name('Any')
+    return f
 
 def docstring(node):
     "Only its docstring, as a body."
     doc = ast.get_docstring(node)
     return [ast.Expr(ast.Constant(doc))] if doc else []
 
-def signature(f, prop=False):
+def signature(f):
     "A function or method without its body."
-    keep = [d for d in f.decorator_list if ast.unparse(d).split('(')[0] not in ('patch', 'torch.no_grad', 'rule', 'lru_cache', 'cache')]
-    f, f.args = copy(f), copy(f.args)
-    if f.args.args and f.args.args[0].arg == 'self': f.args.args = [ast.arg('self'), *f.args.args[1:]]
-    f.body, f.decorator_list = docstring(f) + [ast.Expr(ast.Constant(...))], ([ast.Name('property')] if prop else []) + keep
-    return ast.fix_missing_locations(f)
+    f = copy(f)
+    f.decorator_list = [d for d in f.decorator_list if ast.unparse(d).split('(')[0] not in DECORATORS]
+    f.body = docstring(f) + [ELLIPSIS]
+    return f
 
-def attributes(c, later):
-    "`self.a = a` of a parameter with a type, and `self.a:type = …`, as declarations; what else is assigned, there or `later`, is any value."
-    out = dict.fromkeys(later)
+def assigned(f):
+    "(attribute of self, its type or None) for every assignment in a method."
+    types = {a.arg: a.annotation for a in [*f.args.args, *f.args.kwonlyargs]}
+    for n in ast.walk(f):
+        if isinstance(n, ast.AnnAssign): pairs = [(n.target, None)]
+        elif isinstance(n, ast.Assign): pairs = [(t, n.value) for t in n.targets]
+        else: continue
+        for t, v in pairs:
+            if isinstance(t, ast.Tuple):
+                pairs += zip(t.elts, v.elts if isinstance(v, ast.Tuple) else [None]*len(t.elts))
+            elif isinstance(t, ast.Attribute) and ast.unparse(t.value) == 'self':
+                yield t.attr, n.annotation if isinstance(n, ast.AnnAssign) else types.get(getattr(v, 'id', None))
+
+def attributes(c):
+    "What methods assign to `self`, as declarations: of a parameter, or annotated, with its type, else any value."
+    found = {}
     for f in c.body:
         if not isinstance(f, ast.FunctionDef): continue
-        types = {a.arg: a.annotation for a in [*f.args.args, *f.args.kwonlyargs] if a.annotation is not None}
-        for n in ast.walk(f):
-            targets = n.targets if isinstance(n, ast.Assign) else [n.target] if isinstance(n, ast.AnnAssign) else []
-            flat = [(t, n.value) for t in targets if not isinstance(t, ast.Tuple)]
-            for t in targets:
-                if isinstance(t, ast.Tuple): flat += zip(t.elts, n.value.elts if isinstance(n.value, ast.Tuple) else [None]*len(t.elts))
-            for t, v in flat:
-                if not (isinstance(t, ast.Attribute) and isinstance(t.value, ast.Name) and t.value.id == 'self'): continue
-                kind = n.annotation if isinstance(n, ast.AnnAssign) else types.get(v.id) if isinstance(v, ast.Name) else None
-                if out.get(t.attr) is None: out[t.attr] = kind
-    own = {t.target.id for t in c.body if isinstance(t, ast.AnnAssign)} | {f.name for f in c.body if isinstance(f, ast.FunctionDef)}
-    return [ast.AnnAssign(ast.Name(k), v or ast.Name('Any'), None, 1) for k, v in out.items() if k not in own]
+        for name, kind in assigned(f): found[name] = found.get(name) or kind
+    own = {f.name for f in c.body if isinstance(f, ast.FunctionDef)}
+    own |= {ast.unparse(n.target) for n in c.body if isinstance(n, ast.AnnAssign)}
+    own |= {ast.unparse(t) for n in c.body if isinstance(n, ast.Assign) for t in n.targets}
+    return [ast.AnnAssign(ast.Name(k), v or ast.Name('Any'), None, 1) for k, v in found.items() if k not in own]
 
 class Module:
-    "The syntax of one module: its imports, and what it adds to classes."
-    def __init__(self, path):
-        self.name, self.source = path.stem, path.read_text(encoding='utf-8')
+    "The syntax of one module, and the methods that it adds to classes: {class: [(function, whether a property)]}."
+    def __init__(self, path, name):
+        self.name, self.source = name, path.read_text(encoding='utf-8')
         self.tree = ast.parse(self.source)
-        self.imports, self.classes, self.patches = {}, {}, defaultdict(list)
+        self.classes = {n.name: n for n in self.tree.body if isinstance(n, ast.ClassDef)}
+        self.patches = {}
         for n in self.tree.body:
-            if isinstance(n, (ast.Import, ast.ImportFrom)):
-                for a in n.names: self.imports[a.asname or a.name.split('.')[0]] = n, a
-            elif isinstance(n, ast.ClassDef): self.classes[n.name] = n
             cls, prop = patch_of(n)
-            if cls: self.patches[cls].append((n, prop))
+            if cls: self.patches.setdefault(cls, []).append((n, prop))
 
     def later(self, cls):
-        "Attributes that are assigned to a class after it was made."
-        at = [t for n in self.tree.body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Attribute)]
-        return [t.attr for t in at if isinstance(t.value, ast.Name) and t.value.id == cls]
-
-    def where(self, name):
-        "The import that a stub elsewhere needs for a name that holds here; None for a builtin."
-        if name in self.imports:
-            n, a = self.imports[name]
-            return ast.unparse(ast.ImportFrom(n.module, [a], n.level) if isinstance(n, ast.ImportFrom) else ast.Import([a]))
-        tops = {t.id for n in self.tree.body if isinstance(n, (ast.Assign, ast.AnnAssign)) for t in (n.targets if isinstance(n, ast.Assign) else [n.target]) if isinstance(t, ast.Name)}
-        return f'from .{self.name} import {name}' if name in tops | set(self.classes) | {n.name for n in self.tree.body if isinstance(n, ast.FunctionDef)} else None
-
-def names(f):
-    "Names that a signature uses, those in quotes too."
-    held = [f.returns, *f.args.defaults, *f.args.kw_defaults, *(a.annotation for a in [*f.args.posonlyargs, *f.args.args, *f.args.kwonlyargs, f.args.vararg, f.args.kwarg] if a)]
-    for h in held:
-        if isinstance(h, ast.Constant) and isinstance(h.value, str) and h is not None and h not in f.args.defaults: h = ast.parse(h.value, mode='eval')
-        if h is not None: yield from (n.id for n in ast.walk(h) if isinstance(n, ast.Name))
+        "Attributes that are assigned to a class after it was made, as declarations."
+        for n in self.tree.body:
+            for t in n.targets if isinstance(n, ast.Assign) else ():
+                if isinstance(t, ast.Attribute) and ast.unparse(t.value) == cls:
+                    yield ast.AnnAssign(ast.Name(t.attr), ast.Name('Any'), None, 1)
 
 class Package:
-    "All modules; which methods each class gets, from which module."
+    "All modules by their names, such as 'torus' and 'search.group', and what each adds to classes of another."
     def __init__(self, folder=ROOT/PACKAGE):
-        self.modules = {p.stem: Module(p) for p in sorted(folder.glob('*.py')) if p.stem != '_modidx'}
-        self.added = defaultdict(list)          # (module, class) -> [(module of the patch, function, whether a property)]
-        for m in self.modules.values():
-            for cls, fs in m.patches.items(): self.added[self.home(m, cls), cls] += [(m, *f) for f in fs]
+        at = {p: '.'.join(p.relative_to(folder).with_suffix('').parts) for p in sorted(folder.rglob('*.py'))}
+        self.modules = {name: Module(p, name) for p, name in at.items() if name != '_modidx'}
 
-    def home(self, m, cls):
-        "The name of the module in which a class is defined."
-        while cls not in m.classes: m = self.modules[m.imports[cls][0].module]
-        return m.name
+    def added(self, m, cls):
+        "[(module of the patch, function, whether a property)] of a class of module `m`."
+        return [(o, *f) for o in self.modules.values() for f in o.patches.get(cls, ())
+                if o is m or cls not in o.classes]
 
-    def methods(self, m, c):
-        "(declarations of the added methods, imports that they need)"
-        added = self.added[m.name, c.name]
-        needed = {line for home, f, _ in added if home is not m for n in names(f) if (line := home.where(n)) and not line.startswith(f'from .{m.name} import') and n not in m.imports and n not in m.classes}
-        return [signature(f, prop) for _, f, prop in added], needed
-
-    def stub(self, name):
-        "The module without bodies."
-        m = self.modules[name]
-        out, needed = [], {'from typing import Any'}
-        for n in m.tree.body:
-            if patch_of(n)[0]: continue
-            if isinstance(n, ast.FunctionDef): out.append(signature(n))
-            elif isinstance(n, ast.ClassDef):
-                more, lines = self.methods(m, n)
-                needed |= lines
-                body = docstring(n) + [b for b in n.body if isinstance(b, (ast.AnnAssign, ast.Assign))] + attributes(n, m.later(n.name))
-                body += [signature(b) for b in n.body if isinstance(b, ast.FunctionDef)] + more
-                n = copy(n)
-                n.body = body or [ast.Expr(ast.Constant(...))]
-                out.append(n)
-            elif isinstance(n, ast.ImportFrom) and n.level:          # `X as X`: may be imported from here too
-                n = copy(n)
-                n.names = [ast.alias(a.name, a.asname or a.name) for a in n.names]
-                out.append(n)
-            elif isinstance(n, ast.Assign) and not all(isinstance(t, (ast.Name, ast.Tuple)) for t in n.targets): continue     # of an attribute
-            elif isinstance(n, (ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign)) or isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant): out.append(n)
-        at = next((i for i, n in enumerate(out) if isinstance(n, (ast.Import, ast.ImportFrom))), 0)
-        out[at:at] = [ast.parse(line).body[0] for line in sorted(needed)]
-        return ast.unparse(ast.fix_missing_locations(ast.Module(out, []))) + '\n'
-
-    def checked(self, name):
-        "The module with its bodies, line for line; added methods are declared in their classes and stand as functions of a name of their own."
-        m = self.modules[name]
-        lines = m.source.split('\n')
+    def moved(self, m):
+        "The statements of a module, every class with the methods that are added to it."
         for n in m.tree.body:
             cls, _ = patch_of(n)
-            if cls:
-                for d in n.decorator_list:
-                    if ast.unparse(d).startswith('patch'): lines[d.lineno-1] = ''
-                lines[n.lineno-1] = lines[n.lineno-1].replace(f'def {n.name}(', f'def _{cls}_{n.name}(', 1)
-        tail = {}
-        for c in m.classes.values():
-            more, needed = self.methods(m, c)
-            if more:
-                inner = '\n'.join('        ' + l for l in '\n'.join(sorted(needed) + [ast.unparse(f) for f in more]).split('\n'))
-                tail[c.end_lineno] = '    if TYPE_CHECKING:\n' + inner
-        text = '\n'.join(l + ('\n' + tail[i] if i in tail else '') for i, l in enumerate(lines, 1))
-        first = next(n.lineno for n in m.tree.body if not isinstance(n, ast.Expr))
-        head = 'from __future__ import annotations; from typing import TYPE_CHECKING, Any'
-        lines = text.split('\n')
-        return '\n'.join([*lines[:first-1], head, *lines[first-1:]])
+            if cls in m.classes: continue
+            n = copy(n)
+            if cls:                                       # stays a function, of a name of its own
+                n.name = f'_{cls}_{n.name}'
+                n.decorator_list = []
+            if isinstance(n, ast.ClassDef):
+                more = [method(f, p) if o is m else untyped(f, p) for o, f, p in self.added(m, n.name)]
+                n.body = [*n.body, *more]
+            yield n
+
+    def stub(self, m):
+        "The statements of a module without what only runs."
+        added = {f'_{cls}_{f.name}' for cls, found in m.patches.items() for f, _ in found}
+        for n in self.moved(m):
+            if isinstance(n, ast.FunctionDef):
+                if n.name not in added: yield signature(n)
+            elif isinstance(n, ast.ClassDef):
+                fields = [b for b in n.body if isinstance(b, (ast.AnnAssign, ast.Assign))]
+                methods = [signature(b) for b in n.body if isinstance(b, ast.FunctionDef)]
+                n.body = [*docstring(n), *fields, *m.later(n.name), *attributes(n), *methods] or [ELLIPSIS]
+                yield n
+            elif isinstance(n, ast.ImportFrom) and n.level:         # `X as X`: may be imported from here too
+                n.names = [ast.alias(a.name, a.asname or a.name) for a in n.names]
+                yield n
+            elif isinstance(n, ast.Assign):
+                if all(isinstance(t, (ast.Name, ast.Tuple)) for t in n.targets): yield n
+            elif isinstance(n, (ast.Import, ast.ImportFrom, ast.AnnAssign)): yield n
+            elif isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant): yield n
+
+    def text(self, m, check=False):
+        "A module for a type checker: a stub, or with `check` all that it does."
+        body = [*(self.moved(m) if check else self.stub(m))]
+        head = 'from __future__ import annotations\n'*check + 'from typing import Any\n'
+        return head + ast.unparse(ast.fix_missing_locations(ast.Module(body, []))) + '\n'
 
 def write(folder, source=ROOT/PACKAGE, check=False):
     "Stubs of the modules in `source` and `py.typed`, in `folder`; sources to check instead with `check`."
     package, folder = Package(Path(source)), Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in package.modules:
-        if check: (folder/f'{name}.py').write_text(package.checked(name), encoding='utf-8')
-        else: (folder/f'{name}.pyi').write_text(package.stub(name), encoding='utf-8')
+    for name, m in package.modules.items():
+        at = folder/f'{name.replace(".", "/")}.py{"" if check else "i"}'
+        at.parent.mkdir(parents=True, exist_ok=True)
+        at.write_text(package.text(m, check), encoding='utf-8')
     (folder/'py.typed').touch()
 
 if __name__ == '__main__': write(sys.argv[1], check='--check' in sys.argv[2:])

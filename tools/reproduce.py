@@ -1,0 +1,72 @@
+"""`make reproduce` and `make results`: the study with the parameters of nbs/reproduce.ipynb, given as NAME=value.
+
+`python tools/reproduce.py ARCH=resnet18 PRESET=paper` runs it by papermill; with `keep` in front it copies the claims,
+small tables and figures of the last such run to nbs/results/."""
+import ast, json, os, shutil, subprocess, sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT/'nbs/reproduce.ipynb'
+OURS = dict(preset='quick')                      # where the default of `make` is not that of the page
+TABLES = 'minima flatness barriers bends means solvers widths'.split()
+KEPT = ['claims.csv', 'environment.json', *(f'tables/{k}.csv' for k in TABLES), 'figures/paths.png', 'figures/flatness.png']
+
+def defaults():
+    "The parameters of the page and their values there."
+    cells = json.loads(PAGE.read_text(encoding='utf-8'))['cells']
+    cell, = [c for c in cells if 'parameters' in c['metadata'].get('tags', [])]
+    return {ast.unparse(n.targets[0]): ast.literal_eval(n.value) for n in ast.parse(''.join(cell['source'])).body}
+
+def given(words):
+    "The parameters that were given (an empty one is not), as strings by their names; SystemExit names what does not exist."
+    known, found = defaults(), {}
+    for word in words:
+        name, _, value = word.partition('=')
+        if name == 'PYTHON': continue            # of the environment, not of the study
+        if name.lower() not in known or name != name.upper():
+            raise SystemExit(f'there is no parameter {name}; there are {" ".join(map(str.upper, known))} PYTHON')
+        if value: found[name.lower()] = value
+    return found
+
+def name_of(run): return f'{run["arch"]}-{run["dataset"]}-{run["preset"]}'
+
+def planned(words):
+    "(what is passed to the page, the folder of the run)"
+    passed = OURS | given(words)
+    run = defaults() | passed
+    passed.setdefault('out', f'out/{name_of(run)}')
+    return passed, ROOT/passed['out']
+
+def command(words):
+    "The arguments of papermill: strings as they are, numbers as numbers."
+    passed, out = planned(words)
+    page = defaults()
+    flags = [part for k, v in passed.items() for part in ('-r' if isinstance(page[k], str) else '-p', k, v)]
+    return [str(PAGE), str(out/'reproduce.ipynb'), '-k', 'python3', '--no-progress-bar', '--log-output', *flags]
+
+def reproduce(words):
+    "Run the study; an interrupt ends it with one line."
+    passed, out = planned(words)
+    if (defaults() | passed)['dataset'] == 'fashion_mnist': subprocess.run(['bash', ROOT/'tools/get_data.sh'], check=True)
+    from click.exceptions import Abort
+    from papermill.__main__ import papermill
+    out.mkdir(parents=True, exist_ok=True)
+    flags = command(words)
+    print('papermill', *flags, flush=True)
+    try: papermill.main(flags, standalone_mode=False)
+    except (Abort, KeyboardInterrupt):
+        print(f'stopped: the same command goes on where it was ({out} holds what is done)', file=sys.stderr)
+        return 130
+
+def keep(words):
+    "Copy what a reader wants to see of the last run beside the pages."
+    passed, out = planned(words)
+    to = ROOT/'nbs/results'/name_of(defaults() | passed)
+    to.mkdir(parents=True, exist_ok=True)
+    for f in KEPT:
+        if (out/f).exists() or f in KEPT[:2]: shutil.copy(out/f, to)
+
+if __name__ == '__main__':
+    os.chdir(ROOT)
+    words = sys.argv[1:]
+    sys.exit(keep(words[1:]) if words[:1] == ['keep'] else reproduce(words))
