@@ -8,11 +8,11 @@ permutation on the device; the error of 10,000 images on the device against the 
 import argparse, json, time
 from functools import cache
 import torch
+from torch import nn
 from torch.func import functional_call
 from landscape_nb.alignment import align
 from landscape_nb.evaluate import Evaluator
 from landscape_nb.search.group import generic_state, relative_change, state_of
-from landscape_nb.evaluation.kernels import linear
 from landscape_nb.models import make_model
 from landscape_nb.store import describe_machine, stream
 from landscape_nb.symmetries import find_symmetries
@@ -38,7 +38,7 @@ def peak(dtype, device):
     "Floating-point operations per second of a large product of matrices."
     n = 2048 if torch.device(device).type == 'cpu' else 8192
     a, b = torch.randn(2, n, n, device=device).to(dtype)
-    return 2*n**3/timed(lambda: linear(a, b, None), device, 10)[1]
+    return 2*n**3/timed(lambda: nn.functional.linear(a, b), device, 10)[1]
 
 def measure(arch, width, device, n):
     model = make_model(arch, width=width, seed=0)

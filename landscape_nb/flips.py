@@ -17,9 +17,8 @@ from torch.func import functional_call
 from torch.nn import functional as F
 from fastcore.basics import patch
 from .binary import MEAN, VARIANCE, Cube, settled_thresholds, sign_names
-from .evaluate import Evaluator
+from .evaluate import Evaluator, Outcome, loss_of
 from .search.group import State
-from .evaluation.margins import log_loss, margins
 from .optimizers import rate
 
 warnings.filterwarnings('ignore', message='Sparse CSR tensor support')   # the products used here are checked against dense ones below
@@ -174,11 +173,11 @@ def logits(self:FlipEvaluator, state:State)->Tensor:
 
 @patch
 @torch.no_grad()
-def judged(self:FlipEvaluator, states:Iterable[State], frame=(), logit_scale:float=1.)->Iterator[tuple[Tensor, float]]: # bool [n] wrong; loss
+def outcomes(self:FlipEvaluator, states:Iterable[State], basis=(), logit_scale:float=1.)->Iterator[Outcome]:
     "What each state gets wrong, by these logits."
     for s in states:
         z = self.logits(s)
-        yield self.misses(z), log_loss(margins(z, self.y), logit_scale)/len(self.y)
+        yield Outcome(self.misses(z), loss_of(z, self.y, logit_scale)/len(self.y))
 
 
 # %% ../nbs/7_binary/flips.ipynb #flip_energy

@@ -220,7 +220,7 @@ def fit_bend(
     "Train the bends of a chain between `p` and `q`; equation (3)."
     if not isinstance(ev, Evaluator): raise ValueError(f'ev: wanted an Evaluator, got {type(ev).__name__}')
     if batch < 1 or not 0 < lr < math.inf: raise ValueError(f'wanted batch >= 1 and lr > 0, got {batch} and {lr}')
-    for s in (p, q): ev.fits(s)
+    for s in (p, q): ev.check_state(s)
     if bad := [k for k, v in (*p.items(), *q.items()) if v.is_floating_point() and not bool(v.isfinite().all())]: raise ValueError(f'wanted two states to join, and {bad[0]} holds NaN or infinity')
     if bends < 1 or steps < 1: raise ValueError(f'wanted bends >= 1 and steps >= 1, got {bends} and {steps}')
     direct = Path([{k: v.to(ev.device) for k, v in s.items()} for s in (p, q)], torus)

@@ -142,7 +142,6 @@ Evaluator(net, (x, y-1))                                       | ValueError    |
 Evaluator(net, (x, y+100))(a)                                  | ValueError    | labels, 109, 10 outputs
 Evaluator(net, (big[:, :, :8, :8], y[:2]))(a)                  | ValueError    | images, (3, 8, 8), Sequential
 Evaluator(Answer(), (x, y))(state_of(Answer()))                | ValueError    | logits, dict, wrap
-Evaluator(net, (x, y), precision='fine')                       | ValueError    | precision, exact, fine
 Evaluator(net, (x, y), batch_size=0)                           | ValueError    | batch_size, 0
 Evaluator(net, (x, y), device='tpu9')                          | ValueError    | device, tpu9
 ev(short)                                                      | SymmetryError | missing, fc2.bias

@@ -91,7 +91,7 @@ def test_float32_statistics_are_close_to_float64():
 @pytest.mark.parametrize('arch', ['mlp', 'lenet', 'vgg16', *BN])
 def test_repair_reaches_its_targets(arch, batch_size):
     ev, a, b = setting(arch, batch_size)
-    t, sites = .3, ev.probe(a)[0]
+    t, sites = .3, ev.sites(a).modules
     fixed = Corrected(ev, Path((a, b)), 'repair', n=250)(t)
     nets, x = [lift(make(arch), s).eval() for s in (a, b, fixed)], ev.x[:250].double()
     for name in sites:

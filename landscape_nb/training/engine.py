@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 from torch.nn import functional as F
-from ..evaluate import multiplies_bfloat16
 from ..search.group import State
 from ..evaluation.twin import laid_out
 from .updates import Replicas, _pieces
@@ -37,7 +36,8 @@ def without_strides(net:nn.Module) -> nn.Module:
 # %% ../../nbs/5_training/engine.ipynb #precision
 def fast_dtype(device:str='cpu') -> torch.dtype:
     "bfloat16 on a GPU that multiplies it, else float32"
-    return torch.bfloat16 if torch.device(device).type == 'cuda' and multiplies_bfloat16(device) else torch.float32
+    on_gpu = torch.device(device).type == 'cuda'
+    return torch.bfloat16 if on_gpu and torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
 
 # %% ../../nbs/5_training/engine.ipynb #one-by-one
 def one_by_one(nets:Replicas, dtype:torch.dtype=torch.float32) -> Callable:
