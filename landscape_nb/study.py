@@ -22,6 +22,7 @@ from .evaluate import Evaluator
 from .flatness import local_energy
 from .search.group import State, Symmetries, state_of
 from .models import BINARY, check_arch, make_model
+from .training.recipes import added, enter
 from .optimizers import ALGORITHMS, CONTROLS, LABELS, Minimum, Recipe, minimize, minimum_spec, passes, phases, recipe_for
 from .paths import Path, barrier, fit_bend, removed
 from .store import Store, describe_machine, home, stream, sweep
@@ -74,6 +75,13 @@ class Study:
     out: str
     jobs: int
     scheduler: str = ''
+
+    def __getstate__(self): return vars(self), added(self.algorithms)      # a worker process has only read the package
+
+    def __setstate__(self, state):
+        values, more = state
+        enter(more)
+        vars(self).update(values)
 
     @property
     def size(self)->Settings: return PRESETS[self.preset]._replace(**_of(LESS, self.preset, self.arch))
