@@ -145,7 +145,7 @@ def test_what_contributing_names_is_there(root):
     text = (root/'CONTRIBUTING.md').read_text()
     files = re.findall(r'`((?:tests|bench|nbs)/[\w./]+\w)`|\]\((nbs/\w+\.ipynb)\)|python (?:-m )?((?:tests|bench)/\w+\.py)', text)
     assert len(files) > 15 and all((root/next(filter(None, f))).exists() for f in files)
-    source = '\n'.join(f.read_text() for f in root.glob('landscape_nb/*.py'))
+    source = '\n'.join(f.read_text() for f in root.glob('landscape_nb/**/*.py'))
     for name in ('ARCHS', 'FUNCTIONS', 'NotUnderstood', 'RULES', 'recipe_for', 'all_claims', 'Claim', 'Recipe'):
         assert f'`{name}`' in text and re.search(rf'^(class |def )?{name}\b', source, re.M), name
 
