@@ -27,6 +27,7 @@ from .models import BINARY, check_arch, make_model
 from .optimizers import ALGORITHMS, CONTROLS, LABELS, Minimum, Recipe, minimize, minimum_spec, recipe_for
 from .paths import barrier, fit_bend, removed
 from .report import claims_table
+from .training.recipes import added, enter
 from .store import Store, describe_machine, home, log, stream, sweep
 from .symmetries import find_symmetries
 from .torus import Torus
@@ -124,6 +125,13 @@ class Study:
 
     noise = 'σ (relative noise on every weight)'   # what `sigmas` are, for figures
     unit = ''                                      # of distances, for figures; '': radians
+
+    def __getstate__(self): return vars(self), added(self.algorithms)      # a worker process has only read the package
+
+    def __setstate__(self, state):
+        values, more = state
+        enter(more)
+        vars(self).update(values)
 
 # %% ../nbs/9_study/study.ipynb #study-size
 @patch(as_prop=True)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 import numpy as np, torch
 from torch import Tensor, nn
-from ..search.group import State, state_of
+from .states import State, state_of
 from ..store import _pack, _replace
 
 # %% ../../nbs/0_ground/weights.ipynb #read

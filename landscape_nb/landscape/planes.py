@@ -10,10 +10,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from ..evaluate import STATISTICS, Evaluator
-from ..frames import average, double    # it gives the torus its mean, too
 from ..search.group import State
 from ..evaluation.statistics import blend
-from ..torus import Torus
+from ..torus import Torus, average, double
 
 # %% ../../nbs/6_landscape/planes.ipynb #centre
 def _log(torus:Torus|None, p:State, q:State, names:Sequence[str]|None=None)->State:

@@ -72,6 +72,14 @@ class Level:
     @property
     def n(self)->int: return self.outer*self.inner
 
+    def components(self)->list[list[int]]:
+        "Families that act together somewhere."
+        groups = []
+        for f in range(len(self.families)):
+            touch = [g for g in groups if any(f in p and set(p) & g for p in self.patterns)]
+            groups = [g for g in groups if g not in touch] + [set().union({f}, *touch)]
+        return [sorted(g) for g in groups]
+
 # %% ../../nbs/3_alignment/levels.ipynb #layout
 class Layout:
     "The levels of a network: where everything that can be matched sits. Knows shapes, no weights."

@@ -201,15 +201,6 @@ class Matching:
 
 # %% ../../nbs/3_alignment/similarity.ipynb #signed
 @patch
-def components(self:Level)->list[list[int]]:
-    "Families that act together somewhere."
-    groups = []
-    for f in range(len(self.families)):
-        touch = [g for g in groups if any(f in p and set(p) & g for p in self.patterns)]
-        groups = [g for g in groups if g not in touch] + [set().union({f}, *touch)]
-    return [sorted(g) for g in groups]
-
-@patch
 def signed(self:Matching, l:int, S:list[Tensor])->tuple[Tensor, list[Tensor]]: # value, and the sign of every family
     "The largest sum over all signs; S: by pattern, tensors of one shape."
     level = self.levels[l]
