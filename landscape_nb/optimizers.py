@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['MAX_ERROR', 'KEPT', 'FLIPPED', 'starts', 'streams', 'random_labels', 'Phase', 'phases', 'passes', 'Training',
-           'Minimum', 'minimum_spec', 'minimize', 'minimize_many', 'RULES', 'SCHEDULES', 'Replicas', 'coupling', 'rate',
-           'ALGORITHMS', 'CLASSES', 'CONTROLS', 'LABELS', 'MATCHED', 'PRESETS', 'Recipe', 'RecipeError', 'recipe_for',
-           'register_recipe', 'algorithm']
+           'Minimum', 'crossing', 'minimum_spec', 'minimize', 'minimize_many', 'RULES', 'SCHEDULES', 'Replicas',
+           'coupling', 'rate', 'ALGORITHMS', 'CLASSES', 'CONTROLS', 'LABELS', 'MATCHED', 'PRESETS', 'Recipe',
+           'RecipeError', 'recipe_for', 'register_recipe', 'algorithm']
 
 # %% ../nbs/5_training/optimizers.ipynb #imports
 import functools, math, time
@@ -41,10 +41,10 @@ def _copies(recipe):
 @torch.no_grad()
 def starts(recipe:Recipe, data:Data) -> list[nn.Module]:
     "The networks that a run begins with, on the device of the data: the replicas of rsgd, else one"
-    nets, shared = [], _copies(recipe) == 1 or recipe.one_start
+    nets = []
     channels, size = data.shape[0], data.shape[1]
     for a in range(_copies(recipe)):
-        seed = recipe.seed if shared else (recipe.seed, a)
+        seed = recipe.seed if a == 0 or recipe.one_start else (recipe.seed, a)
         net = make_model(recipe.arch, data.classes, channels, size, recipe.width, seed)
         for p in net.parameters():
             if p.min() < p.max(): p *= recipe.init
@@ -57,7 +57,7 @@ def streams(recipe:Recipe, device='cpu') -> dict[str, torch.Generator]:
     "The generators that a run draws from: order of the images and noise of the rule (CPU), augmentation (device), for each replica"
     who, out = (recipe.algorithm, recipe.seed), {}
     copies = range(_copies(recipe))
-    for a in copies: out[f'order {a}'] = stream('order', *who, a)
+    for a in copies: out[f'order {a}'] = stream('order', recipe.seed, a)
     if recipe.augment:
         for a in copies: out[f'augment {a}'] = stream('augment', *who, a, device=device)
     if FACTS[recipe.algorithm].draws: out['langevin'] = stream('langevin', *who)
@@ -95,12 +95,14 @@ def _rate(r, phase, t):
     return phase.lr*rate(min(1., t/max(share, 1e-12)), phase.hold, r.warmup/phase.epochs/max(share, 1e-12), r.schedule, floor)
 
 # %% ../nbs/5_training/optimizers.ipynb #check-together
+def _stops(r): return r.stop is not None or r.stop_loss is not None
+
 def _check_together(recipes:Sequence[Recipe]):
     "Refuse recipes that cannot be one run."
     if len({replace(r, seed=0, label='') for r in recipes}) > 1:
         raise RecipeError('recipes that train together differ in their seeds alone')
-    if len(recipes) > 1 and recipes[0].stop is not None:
-        raise RecipeError('recipes that train together end together: stop is not possible')
+    if len(recipes) > 1 and _stops(recipes[0]):
+        raise RecipeError('recipes that train together end together: stop and stop_loss are not possible')
 
 # %% ../nbs/5_training/optimizers.ipynb #training
 class Training:
@@ -121,6 +123,7 @@ class Training:
         self.motion = Motion(self.nets, opt, None, self.gens.get((0, 'langevin')), memory=kept)
         self.logs = [[] for _ in self.recipes]
         self.random_errors = [None for _ in self.recipes]
+        self.earlier = None                                              # with `stop_loss`: the state one epoch ago
         self.step, self.began = 0, {}                                    # in the epoch; generators at its start
         self.tally = torch.zeros(2, len(nets), dtype=torch.float64, device=data.x_train.device)
         self.before, self.clock = 0., time.monotonic()                   # seconds of earlier processes
@@ -145,6 +148,7 @@ def save(self:Training, checkpoint:Checkpoint) -> None:
     for (i, k), g in self.gens.items():
         began = self.began.get((i, k))
         tensors[f'generator {i} {k}'] = g.get_state() if began is None else began
+    for k, v in (self.earlier or {}).items(): tensors[f'earlier {k}'] = v
     record = {k: getattr(self, k) for k in KEPT}
     checkpoint.save(tensors, record | dict(seconds=self.seconds))
 
@@ -156,6 +160,9 @@ def load(self:Training, checkpoint:Checkpoint) -> None:
     for k, v in self.live().items(): v.copy_(saved.tensors[k])
     for (i, k), g in self.gens.items(): g.set_state(saved.tensors[f'generator {i} {k}'])
     for k in KEPT: setattr(self, k, saved.record[k])
+    device = self.data.x_train.device
+    names = [k for k in saved.tensors if k.startswith('earlier ')]
+    self.earlier = {k.removeprefix('earlier '): saved.tensors[k].to(device) for k in names} or None
     self.before, self.clock = saved.record['seconds'], time.monotonic()
 
 # %% ../nbs/5_training/optimizers.ipynb #batches
@@ -299,7 +306,7 @@ def finished(self:Training) -> bool:
     rows = [log[-1] for log in self.logs if log]
     if not rows: return False
     if all(row['loss'] is None for row in rows): return True
-    return rows[0].get('train_error', math.inf) <= (self.recipe.stop or 0.)
+    return self.reached() or rows[0].get('train_error', math.inf) <= (-1. if self.recipe.stop is None else self.recipe.stop)
 
 @patch
 def read_random(self:Training) -> None:
@@ -309,6 +316,53 @@ def read_random(self:Training) -> None:
         ev = Evaluator(self.nets.nets[0], (self.data.x_train, y))
         errors.append(ev(self.nets.state(i, rows[i])).error)
     self.random_errors = errors
+
+# %% ../nbs/5_training/optimizers.ipynb #stop-loss
+@patch
+def read_true(self:Training,
+    ev:Evaluator,    # on the training images
+    row:dict,        # of the log, to which the exact error and loss are added
+    share:float      # of the phase that is over
+) -> None:
+    "The exact training error and loss after an epoch; unless the run has reached its loss, the state is kept for the next"
+    r, state = self.recipe, self.result(0)
+    error, loss = _finite(ev(state))
+    row['train_error'] = error
+    if r.stop_loss is None: return
+    row['train_loss'] = loss
+    open_ = r.algorithm == 'rsgd' and share < r.collapse
+    row['reached'] = not open_ and loss is not None and loss <= r.stop_loss and error <= MAX_ERROR
+    if not row['reached']: self.earlier = state
+
+@patch
+def reached(self:Training) -> bool:
+    "Whether the loss that was wanted has been reached"
+    return bool(self.logs[0]) and self.logs[0][-1].get('reached', False)
+
+@patch
+def ended(self:Training, ev:Evaluator) -> State:
+    "The state that comes out of a run that has reached its loss"
+    return crossing(ev, self.earlier, self.result(0), self.recipe.stop_loss)
+
+# %% ../nbs/5_training/optimizers.ipynb #crossing
+def crossing(
+    ev:Evaluator,          # on the training images
+    before:State|None,     # its loss is above `loss`; None: there is no such state
+    after:State,           # its loss is at most `loss`
+    loss:float,            # nats
+    halvings:int=10
+) -> State:
+    "The state between two where the loss falls to `loss`, its statistics recomputed"
+    low, high, best = 0., 1., after
+    for _ in range(0 if before is None else halvings):
+        t = (low + high)/2
+        between = {}
+        for k, v in after.items():
+            between[k] = torch.lerp(before[k], v, t) if v.is_floating_point() else v
+        between = ev.refresh(between)
+        if ev(between).loss <= loss: high, best = t, between
+        else: low = t
+    return best
 
 # %% ../nbs/5_training/optimizers.ipynb #train
 def _finite(score): return [v if math.isfinite(v) else None for v in score]
@@ -321,7 +375,7 @@ def _run(run:Training, checkpoint:Checkpoint, report) -> None:
     for phase, e in todo[len(run.logs[0]):]:
         if run.finished(): break
         rows = run.epoch(phase, e, checkpoint)
-        if r.stop is not None and phase.labels == 'true': rows[0]['train_error'] = ev(run.result(0)).error
+        if _stops(r) and phase.labels == 'true': run.read_true(ev, rows[0], (e + 1)/phase.epochs)
         for log, row in zip(run.logs, rows): log.append(row)
         if phase.labels == 'random' and e + 1 == phase.epochs: run.read_random()
         if checkpoint.due(): run.save(checkpoint)
@@ -345,17 +399,19 @@ def _train(recipes, data, report, checkpoint, batched=None):
     seconds = run.seconds/len(recipes)
     evs = dict(train=Evaluator(run.nets.nets[0], data.train), test=Evaluator(run.nets.nets[0], data.test))
     for i in range(len(recipes)):
-        state = {k: v.cpu().contiguous() for k, v in run.result(i).items()}
+        state = run.ended(evs['train']) if run.reached() else run.result(i)
+        state = {k: v.cpu().contiguous() for k, v in state.items()}
         record = {k: _finite(ev(state)) for k, ev in evs.items()}
         record |= dict(seconds=seconds, log=run.logs[i], random_error=run.random_errors[i])
         found.append((state, record))
     return found
 
 # %% ../nbs/5_training/optimizers.ipynb #minimize
-def minimum_spec(recipe:Recipe, data:Data, kind:str='minimum', version:int=3) -> dict:
+def minimum_spec(recipe:Recipe, data:Data, kind:str='minimum', version:int=4) -> dict:
     "What a minimum is stored under: the recipe but for its label, which changes nothing in the training, and the images"
     spec = dict(asdict(recipe), kind=kind, version=version, data=data.checksum)
     del spec['label']
+    if recipe.stop_loss is None: del spec['stop_loss']
     if not own(recipe.algorithm): spec['algorithm_version'] = FACTS[recipe.algorithm].version
     return spec
 
@@ -403,7 +459,7 @@ def minimize_many(
     for group in groups.values():
         images = _data_of(group[0], data, device)
         specs = {canonical(spec): (spec, r) for r in group if not store.has(spec := minimum_spec(r, images))}
-        if len(specs) < 2 or group[0].stop is not None: continue
+        if len(specs) < 2 or _stops(group[0]): continue
         name = digest([*specs])
         checkpoint = Checkpoint(store.root/'minimum'/f'{name}.checkpoint', store.checkpoint_every, name)
         found = _train([r for _, r in specs.values()], images, lambda row: None, checkpoint, True)

@@ -48,6 +48,7 @@ class Recipe:
     init: float = 1.           # factor on every parameter that starts random
     augment: bool = False      # shift and mirror the images
     stop: float|None = None    # end after the epoch whose exact training error is this or less; None: after all
+    stop_loss: float|None = None  # end where the exact training cross-entropy is this, in nats; None: after all epochs
     replicas: int = 3          # rsgd: networks
     one_start: bool = False    # rsgd: all from one start, not each from its own
     gamma0: float = 1e-4       # rsgd, esgd: coupling per step at the start
@@ -84,6 +85,7 @@ LIMITS = dict(                     # of every number: least and largest
     warmup=(0, 1e6),
     weight_decay=(0, math.inf),
     init=(0, math.inf),
+    stop_loss=(1e-9, 10),
     replicas=(1, 1e3),
     gamma0=(1e-12, 1),
     gamma1=(1e-12, 1),
@@ -137,7 +139,7 @@ class Derived(NamedTuple):
 
 LABELS = ('sgd', 'rsgd', 'adv')                                   # classes that the paper compares; they have rows
 CONTROLS = ('sgd-long', 'sgd-init', 'sgd-wd')                     # classes that say what a difference is due to
-MATCHED = ('sgd-twice', 'sgd-both', 'rsgd-one', 'adv-shuffled')   # further ones
+MATCHED = ('sgd-twice', 'sgd-both', 'rsgd-one', 'adv-shuffled', 'adv-plain')   # further ones
 
 # %% ../../nbs/5_training/recipes.ipynb #classes
 REPLICAS = Recipe.replicas                                        # y of `rsgd`
@@ -154,7 +156,8 @@ DERIVED = dict.fromkeys(LABELS) | {                               # class -> how
     'sgd-twice': Derived('sgd', longer=2),
     'sgd-both': Derived('sgd-long', dict(init=REPLICAS**-.5)),
     'rsgd-one': Derived('rsgd', dict(one_start=True)),
-    'adv-shuffled': Derived('adv', dict(shuffle=True))}
+    'adv-shuffled': Derived('adv', dict(shuffle=True)),
+    'adv-plain': Derived('adv', dict(momentum=0.), row='plain')}
 PACKAGE = tuple(DERIVED)                                          # classes of the package
 ALGORITHMS = RULES.keys()                                         # these two grow with what is registered
 CLASSES = DERIVED.keys()
@@ -183,6 +186,13 @@ MLP = dict(
         rsgd=dict(epochs=30, lr=.05, hold=.6, gamma0=1e-4, collapse=.4),
         adv=dict(epochs=40, lr=.03, hold=.5, random_epochs=50),
         wd=dict(epochs=50)),
+    standard=dict(
+        sgd=dict(epochs=50, lr=.05, hold=.3, stop_loss=.01),
+        rsgd=dict(epochs=40, lr=.05, hold=.6, gamma0=1e-4, collapse=.4, stop_loss=.01),
+        adv=dict(epochs=60, lr=.03, hold=.5, random_epochs=60, stop_loss=.01),
+        plain=dict(epochs=100, lr=.1, random_epochs=120, random_lr=.1),
+        wd=dict(epochs=60),
+        init=dict(epochs=70)),
     paper=dict(
         sgd=dict(epochs=80, lr=.05, hold=.3),
         rsgd=dict(epochs=60, lr=.05, hold=.6, gamma0=1e-4, collapse=.4),
@@ -205,6 +215,14 @@ LENET = dict(
                  random_epochs=80, random_lr=.03, random_hold=.7),
         wd=dict(epochs=60),
         init=dict(epochs=60, hold=.6)),
+    standard=dict(
+        sgd=dict(epochs=60, batch=64, lr=.03, hold=.4, stop_loss=.004),
+        rsgd=dict(epochs=48, batch=64, lr=.05, hold=.6, gamma0=1e-3, stop_loss=.004),
+        adv=dict(epochs=100, batch=64, lr=.03, hold=.4, random_epochs=80,
+                 random_lr=.03, random_hold=.7, stop_loss=.004),
+        plain=dict(epochs=160, lr=.1, random_epochs=160, random_lr=.1),
+        wd=dict(epochs=70),
+        init=dict(epochs=80, hold=.6)),
     paper=dict(
         sgd=dict(epochs=100, lr=.03, hold=.4),
         rsgd=dict(epochs=100, lr=.05, hold=.6, gamma0=1e-3),
@@ -231,6 +249,15 @@ RESNET18 = dict(
                  warmup=1, random_epochs=25, random_lr=.1, random_hold=.6),
         wd=dict(epochs=22),
         init=dict(epochs=28)),
+    standard=dict(
+        sgd=dict(epochs=22, batch=32, lr=.1, hold=.3, warmup=1, stop_loss=.02),
+        rsgd=dict(epochs=18, batch=32, lr=.1, hold=.5,
+                  warmup=1, gamma0=2e-2, stop_loss=.02),
+        adv=dict(epochs=24, batch=32, lr=.05, hold=.4, warmup=1,
+                 random_epochs=25, random_lr=.1, random_hold=.6, stop_loss=.02),
+        plain=dict(epochs=40, lr=.1, random_epochs=40, random_lr=.2),
+        wd=dict(epochs=26),
+        init=dict(epochs=32)),
     paper=dict(
         sgd=dict(epochs=32, lr=.1, hold=.3, warmup=1),
         rsgd=dict(epochs=32, lr=.1, hold=.5, warmup=1, gamma0=2e-2),
@@ -248,6 +275,15 @@ VGG16_BN = dict(
         adv=dict(epochs=50, batch=32, lr=.03, hold=.3,
                  warmup=1, random_epochs=28, random_lr=.05, random_hold=.6),
         wd=dict(epochs=38),
+        init=dict(epochs=72, hold=.2)),
+    standard=dict(
+        sgd=dict(epochs=36, batch=32, lr=.05, hold=.4, warmup=1, stop_loss=.02),
+        rsgd=dict(epochs=22, batch=32, lr=.05, hold=.5,
+                  warmup=1, gamma0=2e-2, stop_loss=.02),
+        adv=dict(epochs=50, batch=32, lr=.03, hold=.3, warmup=1,
+                 random_epochs=28, random_lr=.05, random_hold=.6, stop_loss=.02),
+        plain=dict(epochs=60, lr=.1, random_epochs=50, random_lr=.1),
+        wd=dict(epochs=42),
         init=dict(epochs=72, hold=.2)),
     paper=dict(
         sgd=dict(epochs=64, lr=.05, hold=.4, warmup=1),
@@ -269,7 +305,7 @@ DENSENET121 = dict(
         init=dict(epochs=32)))
 
 # %% ../../nbs/5_training/recipes.ipynb #family
-PRESETS = ('smoke', 'quick', 'paper')
+PRESETS = ('smoke', 'quick', 'standard', 'paper')
 ROWS = dict(mlp=MLP, lenet=LENET, resnet18=RESNET18, vgg16_bn=VGG16_BN, densenet121=DENSENET121)
 
 @functools.cache
