@@ -170,16 +170,16 @@ def coefficients(self:Basis,
 )->Tensor|None:       # [basis, units]; None: it is no such sum
     "c of equation (2)."
     if self.inverse is None: return None
+    rounding = 16*torch.finfo(w.dtype).eps
     c = torch.zeros_like(self.length)
     left = w
     for _ in range(2):
         inner = torch.linalg.vecdot(self.rows, left[:, None])      # [units, basis]
         c = c + (self.inverse @ inner.double()[..., None])[..., 0]
-        left = w - (c.to(w)[:, None] @ self.rows)[:, 0]
-    rounding = 16*torch.finfo(w.dtype).eps
-    bound = rounding*c.abs().amax(1)                               # the rows have length one
-    if not bool((left.norm(dim=1) <= bound).all()): return None
-    return (c/self.length).T.to(w)
+        left = torch.baddbmm(w[:, None], c.to(w)[:, None], self.rows, alpha=-1)[:, 0]
+        bound = rounding*c.abs().amax(1)                           # the rows have length one
+        if bool((left.norm(dim=1) <= bound).all()): return (c/self.length).T.to(w)
+    return None
 
 # %% ../../nbs/4_evaluation/twin.ipynb #combined
 def as_rows(x:Tensor)->Tensor:
