@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['TINY', 'NOTHING', 'DESIGNS', 'SCALES', 'SEARCH_SEEDS', 'RISE', 'UNKNOWN', 'Effect', 'of_networks', 'numbered',
-           'network_sums', 'jackknife_of_pairs', 'less_pair_noise', 'of_pairs', 'welch', 'side', 'mean_effect',
-           'on_scale', 'as_ratio', 'joined', 'combine', 'difference', 'across', 'fieller', 'explained', 'is_explained',
-           'of_means', 'sigma_star', 'crossing', 'centred_ranks', 'shuffled', 'Correlation', 'artanh', 'coefficient',
-           'within', 'null_spread', 'corrected', 'over_classes', 'Pooled', 'pooled', 'between']
+           'network_sums', 'jackknife_of_pairs', 'less_pair_noise', 'welch', 'pairs_effect', 'of_pairs', 'side',
+           'mean_effect', 'on_scale', 'as_ratio', 'joined', 'combine', 'difference', 'across', 'fieller', 'share_of',
+           'explained', 'is_explained', 'of_means', 'sigma_star', 'crossing', 'centred_ranks', 'shuffled',
+           'Correlation', 'artanh', 'coefficient', 'null_spread', 'rank_effect', 'within', 'over_classes', 'Pooled',
+           'pooled', 'between']
 
 # %% ../../nbs/9_study/effects.ipynb #imports
 import math
@@ -105,28 +106,46 @@ def less_pair_noise(
     return max(jackknifed - 2*noise/((n-1)*(n-2)), independent)
 
 # %% ../../nbs/9_study/effects.ipynb #of_pairs
-def of_pairs(
-    rows:pd.DataFrame,  # one row per pair; pairs of one class, or every pair across the same two classes
-    values              # a number per row
+def welch(
+    variances,      # of independent parts of a sum
+    dfs             # degrees of freedom of each
+    )->float:
+    "Degrees of freedom of the sum of the variances (Satterthwaite 1946)."
+    v = np.asarray(variances, dtype=float)
+    df = np.asarray(dfs, dtype=float)
+    if not (df>0).all(): return math.nan
+    parts = float((v**2/df).sum())
+    if not parts>0: return float(df.min())
+    return float(v.sum())**2/parts
+
+def pairs_effect(
+    labels:np.ndarray,  # [networks] from `numbered`
+    at:np.ndarray,      # [pairs, 2]
+    values:np.ndarray   # [pairs]
     )->Effect:
     "The mean over pairs, its error over networks: equation (3) for all pairs of one class, else equation (2)."
-    d = np.asarray(values, dtype=float)
-    if len(d)==0: return NOTHING
-    e = d - d.mean()
-    labels, at = numbered(rows)
-    variances, sizes = jackknife_of_pairs(labels, at, e)
+    mean = values.mean()
+    deviations = values - mean
+    variances, sizes = jackknife_of_pairs(labels, at, deviations)
     n = int(sizes.min())
-    if len(sizes)==1 and n>3 and len(d)==n*(n-1)//2:
-        variances = [less_pair_noise(variances[0], network_sums(at, e), e)]
+    one_class = len(sizes)==1
+    all_pairs = one_class and len(values)==n*(n-1)//2
+    if all_pairs and n>3:
+        sums = network_sums(at, deviations)
+        variances = [less_pair_noise(variances[0], sums, deviations)]
     df = welch(variances, sizes - 1)
     se = math.sqrt(np.sum(variances))
-    return Effect(float(d.mean()), se, df, n)
+    return Effect(float(mean), se, df, n)
 
-def welch(variances, dfs)->float:
-    "Degrees of freedom of a sum of independent variances (Satterthwaite)."
-    v, df = np.asarray(variances, dtype=float), np.asarray(dfs, dtype=float)
-    parts = float((v**2/df).sum()) if (df>0).all() else math.nan
-    return float(v.sum())**2/parts if parts>0 else float(df.min())
+# %% ../../nbs/9_study/effects.ipynb #of_pairs-rows
+def of_pairs(
+    rows:pd.DataFrame,  # one row per pair; of one class, or across two classes
+    values              # a number per row
+    )->Effect:
+    "`pairs_effect` of a table."
+    if len(rows)==0: return NOTHING
+    labels, at = numbered(rows)
+    return pairs_effect(labels, at, np.asarray(values, dtype=float))
 
 # %% ../../nbs/9_study/effects.ipynb #side
 DESIGNS = ('paired', 'welch')
@@ -244,6 +263,21 @@ def fieller(
     root = math.sqrt(inside)
     return (middle - root)/square, (middle + root)/square
 
+# %% ../../nbs/9_study/effects.ipynb #share_of
+def share_of(
+    parts,          # (w_n, w_d) -> Effect of w_n N + w_d D
+    level:float=.95
+    )->Interval:
+    "N/D with Fieller's interval. The covariance is read from the variances of N + D and N - D."
+    n, d = parts(1, 0), parts(0, 1)
+    plus, minus = parts(1, 1), parts(1, -1)
+    covariance = (plus.se**2 - minus.se**2)/4
+    df = parts(1, -.5).df
+    t = float(stdtrit(df, (1 + level)/2))
+    lo, hi = fieller(n.value, d.value, n.se**2, d.se**2, covariance, t)
+    share = n.value/d.value if d.value else math.nan
+    return Interval(share, lo, hi, n.n)
+
 # %% ../../nbs/9_study/effects.ipynb #explained
 def explained(
     frame:pd.DataFrame,
@@ -256,18 +290,15 @@ def explained(
     "Share of the effect of `treated` that `control` explains, equation (4); NaN bounds where the effect may be zero."
     _check_difference(design, 'identity')
     sides = [side(frame, **s) for s in (reference, treated, control)]
-    if design=='paired':
-        rows = joined(*sides)
-        parts = lambda n, d: mean_effect(rows, n*(rows[0] - rows[2]) + d*(rows[0] - rows[1]))
-    else:
-        each = [mean_effect(rows, rows.value) for rows in sides]
-        parts = lambda n, d: combine(each, [n + d, -d, -n])
-    if any(rows.empty for rows in sides) or design=='paired' and rows.empty: return NOTHING.interval()
-    n, d, plus, minus = parts(1, 0), parts(0, 1), parts(1, 1), parts(1, -1)
-    covariance = (plus.se**2 - minus.se**2)/4
-    t = float(stdtrit(parts(1, -.5).df, (1 + level)/2))
-    lo, hi = fieller(n.value, d.value, n.se**2, d.se**2, covariance, t)
-    return Interval(n.value/d.value if d.value else math.nan, lo, hi, n.n)
+    shared = joined(*sides)
+    needed = [shared] if design=='paired' else sides
+    if any(rows.empty for rows in needed): return NOTHING.interval()
+    def paired(w_n, w_d):
+        n, d = shared[0] - shared[2], shared[0] - shared[1]
+        return mean_effect(shared, w_n*n + w_d*d)
+    each = [mean_effect(rows, rows.value) for rows in sides]
+    def unpaired(w_n, w_d): return combine(each, [w_n + w_d, -w_d, -w_n])
+    return share_of(paired if design=='paired' else unpaired, level)
 
 def is_explained(share:Interval)->bool:
     "Whether the control explains more than half of the effect, even at the lower bound."
@@ -326,17 +357,20 @@ def centred_ranks(frame, column)->np.ndarray: # [rows], mean 0 in every class
 
 def shuffled(
     at:np.ndarray,      # [rows, 1 or 2] networks of one class, numbered from 0
+    shuffles:int,
     gen:np.random.Generator
-    )->np.ndarray:      # the row that comes to each place
+    )->np.ndarray:      # [shuffles, rows] the row that comes to each place
     "Networks change places. Where not all pairs are there, the rows do: a ring has no other ring to change into."
     n = at.max() + 1
     all_pairs = at.shape[1]==2 and len(at)==n*(n-1)//2
-    if not all_pairs: return gen.permutation(len(at))
+    things = n if all_pairs else len(at)
+    moved = gen.random((shuffles, things)).argsort(axis=1)
+    if not all_pairs: return moved
     a, b = at.T
     row = np.zeros((n, n), dtype=int)
-    row[a, b] = row[b, a] = np.arange(len(at))
-    moved = gen.permutation(n)
-    return row[moved[a], moved[b]]
+    row[a, b] = np.arange(len(at))
+    row[b, a] = np.arange(len(at))
+    return row[moved[:, a], moved[:, b]]
 
 # %% ../../nbs/9_study/effects.ipynb #Correlation
 class Correlation(NamedTuple):
@@ -360,10 +394,41 @@ def coefficient(x, y)->float:
     size = math.sqrt(float(x @ x)*float(y @ y))
     return float(x @ y)/size if size>0 else math.nan
 
+# %% ../../nbs/9_study/effects.ipynb #rank_effect
+def null_spread(u, v, groups, ats, gen, shuffles)->np.ndarray: # [shuffles] r
+    "The coefficient after networks changed places in the second measure, class by class."
+    total = np.zeros(shuffles)
+    for places, at in zip(groups, ats):
+        order = shuffled(at, shuffles, gen)
+        total += v[places][order] @ u[places]
+    return total/math.sqrt(float(u @ u)*float(v @ v))
+
+def rank_effect(
+    u, v,           # [rows] centred ranks
+    groups,         # rows of each class
+    ats,            # networks in these rows, numbered from 0 in each class
+    gen,
+    shuffles:int
+    )->tuple:       # Effect of artanh r, p
+    "Equation (6) with V₀ and p by shuffling; r² less what chance adds to it with so many free ranks."
+    r, rows = coefficient(u, v), len(u)
+    if not math.isfinite(r): return NOTHING, math.nan
+    by_chance = null_spread(u, v, groups, ats, gen, shuffles)
+    as_far = np.abs(by_chance)>=abs(r) - 1e-9
+    p = (1 + int(as_far.sum()))/(1 + shuffles)
+    free = rows - len(groups)
+    beyond = max(0., (r*r*free - 1)/(free - 1)) if free>1 else r*r
+    variance = float(artanh(by_chance, rows).var())*(1 + beyond/2)
+    sizes = [int(at.max()) + 1 for at in ats]
+    df = sum(sizes) - len(sizes) - 1
+    if df<1: df = math.nan
+    return Effect(float(artanh(r, rows)), math.sqrt(variance), df, min(sizes)), p
+
 # %% ../../nbs/9_study/effects.ipynb #within
 def _same_class(frame):
-    if len(ends(frame))==1: return frame.reset_index(drop=True)
-    return frame[frame.label_a==frame.label_b].reset_index(drop=True)
+    rows = frame.reset_index(drop=True)
+    if len(ends(rows))==1: return rows
+    return rows[rows.label_a==rows.label_b].reset_index(drop=True)
 
 def within(
     frame:pd.DataFrame,     # one row per network or pair, both measures
@@ -376,37 +441,16 @@ def within(
     "Rank correlation of two measures within classes, equation (6). Pairs across classes are not used."
     rows = _same_class(frame.dropna(subset=[x, y]))
     u, v = centred_ranks(rows, x), centred_ranks(rows, y)
-    r = coefficient(u, v)
-    if not math.isfinite(r): return UNKNOWN
     groups = rows.groupby(ends(rows)[0][0]).indices
-    sizes = [len(numbered(rows.iloc[k])[0]) for k in groups.values()]
-    z = float(artanh(r, len(rows)))
-    by_chance = null_spread(rows, u, v, groups, gen, shuffles)
-    as_far = np.abs(by_chance)>=abs(z) - 1e-9
-    p = (1 + int(as_far.sum()))/(1 + shuffles)
-    effect = corrected(z, r, float(by_chance.var()), len(rows) - len(groups), sizes)
+    ats = [numbered(rows.iloc[places])[1] for places in groups.values()]
+    effect, p = rank_effect(u, v, list(groups.values()), ats, gen, shuffles)
+    if not effect.known: return UNKNOWN
     lo, hi = np.tanh(effect.interval(level)[1:3])
-    each = {label: coefficient(u[k], v[k]) for label, k in groups.items()}
-    return Correlation(r, float(lo), float(hi), p, sum(sizes), effect, each)
-
-# %% ../../nbs/9_study/effects.ipynb #null_spread
-def null_spread(rows, u, v, groups, gen, shuffles)->np.ndarray: # [shuffles] z
-    "Fisher's z after networks changed places in the second measure, class by class."
-    classes = [(places, numbered(rows.iloc[places])[1]) for places in groups.values()]
-    found = np.empty(shuffles)
-    for k in range(shuffles):
-        moved = v.copy()
-        for places, at in classes:
-            moved[places] = v[places][shuffled(at, gen)]
-        found[k] = coefficient(u, moved)
-    return artanh(found, len(rows))
-
-def corrected(z, r, variance, free, sizes)->Effect:
-    "The effect z: V₀(1 + r²/2), r² less what chance adds to it with so many free ranks."
-    beyond = max(0., (r*r*free - 1)/(free - 1)) if free>1 else r*r
-    df = sum(sizes) - len(sizes) - 1
-    se = math.sqrt(variance*(1 + beyond/2))
-    return Effect(z, se, df if df>0 else math.nan, min(sizes))
+    each = {}
+    for label, places in groups.items():
+        each[label] = coefficient(u[places], v[places])
+    n = sum(at.max() + 1 for at in ats)
+    return Correlation(coefficient(u, v), float(lo), float(hi), p, int(n), effect, each)
 
 # %% ../../nbs/9_study/effects.ipynb #over_classes
 def over_classes(correlation:Correlation)->Effect:
