@@ -25,13 +25,13 @@ class Effect(NamedTuple):
     "An estimate with what a t test needs. NaN throughout where nothing was measured."
     value:float
     se:float      # standard error; 0 where all values are equal
-    df:float      # degrees of freedom of the standard error
+    df:float      # degrees of freedom of the standard error; inf: the normal law
     n:int         # networks of the smallest class that is compared
 
     @property
     def known(self)->bool:
         "Whether a spread was seen. Equal values have no standard error, and no certainty either."
-        return bool(np.isfinite([self.value, self.se, self.df]).all() and self.se>TINY)
+        return bool(math.isfinite(self.value) and TINY<self.se<math.inf and self.df>0)
 
     def interval(self, level=.95)->Interval:
         "Two-sided interval of equation (1); NaN bounds where no spread is known."
@@ -420,8 +420,7 @@ def rank_effect(
     beyond = max(0., (r*r*free - 1)/(free - 1)) if free>1 else r*r
     variance = float(artanh(by_chance, rows).var())*(1 + beyond/2)
     sizes = [int(at.max()) + 1 for at in ats]
-    df = sum(sizes) - len(sizes) - 1
-    if df<1: df = math.nan
+    df = sum(sizes) if sum(sizes)>len(sizes) + 2 else math.nan
     return Effect(float(artanh(r, rows)), math.sqrt(variance), df, min(sizes)), p
 
 # %% ../../nbs/9_study/effects.ipynb #within
@@ -475,7 +474,7 @@ def pooled(effects)->Pooled:
     tau2 = between(y, s**2)
     w = 1/(s**2 + tau2)
     mean = float((w*y).sum()/w.sum())
-    q = max(1., float((w*(y - mean)**2).sum())/(k-1))
+    q = float((w*(y - mean)**2).sum())/(k-1)
     excess = 1 - (k-1)/max(_weighted(y, s**2, 0.), 1e-300)
     return Pooled(Effect(mean, math.sqrt(q/w.sum()), k-1, k), tau2, max(0., excess))
 
