@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['PRESETS', 'DEEP', 'SLOW', 'LESS', 'N_TRAIN', 'WIDTH', 'BEND_BATCH', 'SIGMAS', 'NULL', 'LATER', 'IPYTHON', 'PROBED',
            'KINDS', 'Settings', 'by_arch', 'Study', 'StudyError', 'later', 'plan', 'given', 'Workbench', 'images',
-           'network', 'workbench', 'accepted', 'Kind', 'spec_of', 'measured', 'matchings', 'pairs_within', 'columns_of',
-           'four_paths', 'tables']
+           'network', 'workbench', 'accepted', 'Kind', 'spec_of', 'measured', 'matchings', 'on_ring', 'Remembered',
+           'height', 'pairs_within', 'columns_of', 'four_paths', 'tables']
 
 # %% ../nbs/9_study/study.ipynb #imports
 import functools, importlib, inspect, itertools, math, os, shutil
@@ -20,7 +20,7 @@ from fastcore.basics import patch
 from .alignment import align
 from .ground.cluster import Cluster
 from .data import Data, check_dataset, load_data, DATASETS
-from .evaluate import Evaluator
+from .evaluate import Corrected, Evaluator
 from .flatness import local_energy
 from .search.group import State, Symmetries, state_of
 from .models import BINARY, check_arch, make_model
@@ -45,10 +45,16 @@ class Settings(NamedTuple):
     bend_points: int = 61         # at which the trained chain is read
     controls: tuple[str, ...] = CONTROLS   # of 'rsgd' against 'sgd'
     compared: int|None = None     # networks per class that are matched by every solver; None: all
+    offsets: int|None = None      # pairs of a class: each network with so many after it, on a ring; None: all pairs
+    ring: bool = False            # bends, and pairs of controls, with the next network alone
+    crossed: bool = False         # pairs across the classes that are compared, on the same ring
+    tested: int = 0               # test images on which paths are read too
 
 PRESETS = dict(
     smoke=Settings(2, 4, 7, 60, 2, ('permutation',)),
-    quick=Settings(3, 10, 13, 2000, 2, ('none', 'permutation')),
+    quick=Settings(6, 20, 13, 2000, 2, ('none', 'permutation'), controls=(), ring=True),
+    standard=Settings(10, 20, 13, 4000, 8, ('none', 'permutation'), controls=(*CONTROLS, 'adv-plain'),
+                      ring=True, crossed=True, tested=2000),
     paper=Settings(5, 50, 25, 10_000, 4, ('none', 'permutation', 'both')),
 )
 
@@ -65,13 +71,20 @@ LESS = dict(
         densenet121=SLOW | dict(draws=2, points=5, bend_steps=200, bend_points=11, sample=128, controls=(), compared=2),
         other=SLOW,
     ),
+    standard=dict(
+        mlp=dict(draws=40),
+        lenet=dict(bend_steps=2000),
+        **dict.fromkeys(BINARY, {}),
+        other=dict(offsets=2, points=9, bend_steps=1000, bends=('permutation',), bend_points=31, sample=1000),
+    ),
     paper=dict(other={}),
 )
 
 # %% ../nbs/9_study/study.ipynb #sizes
 N_TRAIN = dict(
     smoke=dict(mlp=1000, other=500),
-    quick=dict(mlp=2_500, **dict.fromkeys(BINARY, 2_000), lenet=1_250, densenet121=256, other=500),
+    quick=dict(mlp=2_500, **dict.fromkeys(BINARY, 2_000), lenet=1_250, densenet121=256, cnn1d=2_000, other=500),
+    standard=dict(mlp=2_500, **dict.fromkeys(BINARY, 2_000), lenet=1_250, densenet121=256, cnn1d=2_000, other=1_000),
     paper=dict(other=None),
 )
 WIDTH = dict(
@@ -81,20 +94,22 @@ WIDTH = dict(
         binary_mlp_bn=.3, binary_lenet_bn=1.,
         other=.0625,
     ),
-    quick=dict(mlp=1., lenet=1., **dict.fromkeys(BINARY, 1.), vgg16_bn=.25, other=.125),
+    quick=dict(mlp=1., lenet=1., **dict.fromkeys(BINARY, 1.), vgg16_bn=.25, cnn1d=1.5, other=.125),
+    standard=dict(mlp=1., lenet=1., **dict.fromkeys(BINARY, 1.), densenet121=.125, cnn1d=1.5, other=.25),
     paper=dict(other=1.),
 )
 BEND_BATCH = dict(
     smoke=dict(other=256),
     quick=dict(mlp=128, lenet=64, densenet121=16, other=32),
+    standard=dict(mlp=128, lenet=64, densenet121=16, other=32),
     paper=dict(other=256),
 )
 
 # %% ../nbs/9_study/study.ipynb #sigmas
 SIGMAS = dict(
-    mlp=(.1, .2, .3, .4, .5, .7),
+    mlp=(.1, .2, .3, .5, .7, 1., 1.4),
     **dict.fromkeys(BINARY, (.01, .02, .05, .1, .15, .2)),     # probabilities of a flip
-    other=(.05, .1, .15, .2, .3, .4),
+    other=(.05, .1, .2, .3, .4, .6),
 )
 
 def by_arch(
@@ -392,7 +407,7 @@ def _minimum_row(study, label, seed):
         label=label, seed=seed,
         train_error=m.train.error, test_error=m.test.error,
         train_loss=m.train.loss, test_loss=m.test.loss,
-        seconds=m.seconds, **projected,
+        random_error=m.random_error, seconds=m.seconds, **projected,
         accepted=m.accepted, reason=m.reason)
 
 # %% ../nbs/9_study/study.ipynb #run
@@ -531,18 +546,78 @@ def _distances(study, checkpoint, a, others):
                 rms=b.torus.dist(p, near, rms=True)))
     return {}, dict(rows=rows)
 
+# %% ../nbs/9_study/study.ipynb #ring
+def on_ring(
+    nets:Sequence[tuple],   # (label, seed) of one class
+    offsets:int|None        # each with so many after it; None: all pairs
+)->list[tuple]: # pairs of them
+    "Pairs of networks of one class; of fewer than four networks all."
+    if offsets is None or len(nets) <= 2*offsets + 1:
+        return list(itertools.combinations(nets, 2))
+    turns = [nets[k:] + nets[:k] for k in range(1, offsets+1)]
+    return [pair for turned in turns for pair in zip(nets, turned)]
+
+@patch
+def pairs(self:Study,
+    nets,                # (label, seed) of accepted networks
+    ring:bool=False      # the next network alone, for every class
+)->list[tuple]: # pairs of (label, seed)
+    "The pairs within each class that are measured."
+    found = []
+    for label in dict.fromkeys(label for label, _ in nets):
+        own = [n for n in nets if n[0] == label]
+        alone = ring or self.size.ring and label not in (*self.algorithms, NULL)
+        found += on_ring(own, 1 if alone else self.size.offsets)
+    return found
+
+# %% ../nbs/9_study/study.ipynb #pairs-across
+@patch
+def pairs_across(self:Study, nets)->list[tuple]: # pairs of (label, seed)
+    "Pairs of different classes that are compared: each network with the next seed of every later class."
+    if not self.size.crossed: return []
+    found, there = [], {*nets}
+    for a, b in itertools.combinations(self.algorithms, 2):
+        turned = self.seeds[1:] + self.seeds[:1]
+        pairs = [((a, s), (b, t)) for s, t in zip(self.seeds, turned)]
+        found += [pair for pair in pairs if there >= {*pair}]
+    return found
+
+# %% ../nbs/9_study/study.ipynb #remembered
+class Remembered(Corrected):
+    "A path that keeps the states it has given, to be read on other images too."
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.states = {}
+
+    def __call__(self, t:float)->State:
+        if t not in self.states: self.states[t] = super().__call__(t)
+        return self.states[t]
+
+def height(errors:Sequence[float])->float:
+    "The highest error on a path above that of its worse end."
+    return max(errors) - max(errors[0], errors[-1])
+
+@patch
+def tests(self:Study)->Evaluator:
+    "The test images on which paths are read."
+    x, y = self.data.test
+    n = self.size.tested
+    return Evaluator(self.bench().model, (x[:n], y[:n]))
+
 # %% ../nbs/9_study/study.ipynb #distances-frame
 def _each_with_later(study, nets):
-    "Every network, the null included, with those after it."
+    "Every network, the null included, with those after it that it is paired with."
     every = [*nets, *((NULL, s) for s in study.seeds)]
+    paired = {*study.pairs(every), *study.pairs_across(nets)}
     tasks = []
-    for i, net in enumerate(every[:-1]):
-        tasks.append((net, every[i+1:]))
+    for i, a in enumerate(every[:-1]):
+        others = [b for b in every[i+1:] if (a, b) in paired or (b, a) in paired]
+        if others: tasks.append((a, others))
     return tasks
 
 @patch
 def distances(self:Study, nets)->pd.DataFrame:
-    "Frame: distances between all pairs of `nets` and untrained networks."
+    "Frame: distances between the pairs of `nets` and of untrained networks."
     records = self.measure('distances', _each_with_later(self, nets), cost=lambda t: len(t[1]))
     return pd.DataFrame([row for r in records for row in r['rows']])
 
@@ -555,35 +630,39 @@ def pairs_within(nets)->list[tuple]:
             pairs.append((label, a, b))
     return pairs
 
-def columns_of(label:str, sa:int, sb:int, removal:str)->dict:
-    "The columns that say which path it is."
-    return dict(label_a=label, seed_a=sa, label_b=label, seed_b=sb, removal=removal)
+def columns_of(label:str, sa:int, sb:int, removal:str, other:str='')->dict:
+    "The columns that say which path it is; `other`: the class of the second network, where it is not that of the first."
+    return dict(label_a=label, seed_a=sa, label_b=other or label, seed_b=sb, removal=removal)
 
-def four_paths(study, label, sa, sb)->dict: # removal -> Path
-    "The paths between two networks of a class, after greedy matching."
+def four_paths(study, label, sa, sb, other='')->dict: # removal -> Path
+    "The paths between two networks, after greedy matching."
     b = study.bench()
     u = study.state(label, sa)
-    v = study.state(label, sb)
+    v = study.state(other or label, sb)
     element = align(b.sym, b.torus.project(u), b.torus.project(v), 'greedy').element
     return removed(b.torus, u, v, element)
 
 # %% ../nbs/9_study/study.ipynb #paths
-def _paths_spec(study, label, sa, sb):
-    return spec_of(study, 'paths', (label, sa), (label, sb), points=study.size.points, statistics='exact')
+def _paths_spec(study, label, sa, sb, other=''):
+    nets = (label, sa), (other or label, sb)
+    tested = dict(tested=study.size.tested) if study.size.tested else {}
+    return spec_of(study, 'paths', *nets, points=study.size.points, statistics='exact', **tested)
 
-def _paths(study, checkpoint, label, sa, sb):
+def _paths(study, checkpoint, label, sa, sb, other=''):
     barriers, curves = [], []
-    for removal, path in four_paths(study, label, sa, sb).items():
-        o = barrier(study.bench().ev, path, study.size.points)
-        which = columns_of(label, sa, sb, removal)
-        barriers.append(dict(
-            which,
-            value=o.value,
-            lo=o.lo, hi=o.hi,
-            t_max=o.t_max,
-            statistics=o.statistics))
-        for t, e, l in zip(o.ts.tolist(), o.errors.tolist(), o.losses.tolist()):
-            curves.append(dict(which, t=t, error=e, loss=l))
+    for removal, path in four_paths(study, label, sa, sb, other).items():
+        seen = Remembered(study.bench().ev, path)
+        o = barrier(study.bench().ev, seen, study.size.points)
+        which = columns_of(label, sa, sb, removal, other)
+        errors, ts = o.errors.tolist(), o.ts.tolist()
+        row = dict(which, value=o.value, lo=o.lo, hi=o.hi, t_max=o.t_max, statistics=o.statistics, end=max(errors[0], errors[-1]))
+        columns = dict(t=ts, error=errors, loss=o.losses.tolist())
+        if study.size.tested:
+            columns['test_error'] = study.tests().along(seen, ts).error.tolist()
+            row['test'] = height(columns['test_error'])
+        barriers.append(row)
+        for values in zip(*columns.values()):
+            curves.append(which | dict(zip(columns, values)))
     return {}, dict(paths=curves, barriers=barriers)
 
 # %% ../nbs/9_study/study.ipynb #paths-frame
@@ -597,14 +676,21 @@ def tables(records:Sequence[dict], *names:str)->tuple[pd.DataFrame, ...]:
 
 @patch
 def paths(self:Study, nets)->tuple[pd.DataFrame, pd.DataFrame]:
-    "Two frames: errors along the paths of all pairs within a class, and their barriers."
-    return tables(self.measure('paths', pairs_within(nets)), 'paths', 'barriers')
+    "Two frames: errors along the paths between pairs within a class, and across classes, and their barriers."
+    return tables(self.measure('paths', self.path_tasks(nets)), 'paths', 'barriers')
+
+@patch
+def path_tasks(self:Study, nets)->list[tuple]:
+    "(label, seed a, seed b) of every pair within a class, and (label, seed a, seed b, other label) across classes."
+    within = [(label, a, b) for (label, a), (_, b) in self.pairs(nets)]
+    return within + [(label, a, b, other) for (label, a), (other, b) in self.pairs_across(nets)]
 
 # %% ../nbs/9_study/study.ipynb #bend
 def _bend_spec(study, label, sa, sb, removal):
     size = study.size
     how = dict(removal=removal, steps=size.bend_steps, batch=by_arch(BEND_BATCH[study.preset], study.arch),
                reads=size.bend_reads, draws='by loss', moves='by entry')
+    if size.tested: how['tested'] = size.tested
     if size.bend_points != Settings._field_defaults['bend_points']:
         how['points'] = size.bend_points
     return spec_of(study, 'bend', (label, sa), (label, sb), **how)
@@ -627,8 +713,9 @@ def _train_bend(study, checkpoint, label, sa, sb, removal):
 def _bend(study, checkpoint, label, sa, sb, removal):
     size = study.size
     bent = _train_bend(study, checkpoint, label, sa, sb, removal)
+    seen = Remembered(study.bench().ev, bent)
     ts = torch.linspace(0, 1, size.bend_points).tolist()
-    curve = study.bench().ev.along(bent, ts)
+    curve = study.bench().ev.along(seen, ts)
     errors = curve.error.tolist()
     worst = {h['step']: h['worst'] for h in bent.history}
     worst[size.bend_steps] = max(errors)
@@ -637,6 +724,8 @@ def _bend(study, checkpoint, label, sa, sb, removal):
     for row in rows:
         row['endpoint'] = max(errors[0], errors[-1])
         row['statistics'] = curve.statistics
+    if study.size.tested:
+        rows[-1]['test'] = max(study.tests().along(seen, ts).error.tolist())
     along = []
     for t, e in zip(ts, errors):
         along.append(dict(which, steps=size.bend_steps, t=t, error=e))
@@ -651,8 +740,8 @@ def removals(self:Study)->tuple[str, ...]:
 @patch
 def bend_tasks(self:Study, nets)->list[tuple]:
     "(label, seed a, seed b, removal) of every bend."
-    pairs = pairs_within([n for n in nets if n[0] in self.algorithms])
-    return [(*p, r) for p in pairs for r in self.removals()]
+    pairs = self.pairs([n for n in nets if n[0] in self.algorithms], self.size.ring)
+    return [(label, a, b, r) for (label, a), (_, b) in pairs for r in self.removals()]
 
 @patch
 def bends(self:Study, nets)->tuple[pd.DataFrame, pd.DataFrame]:
@@ -728,7 +817,7 @@ def tasks(self:Study)->dict[str, list[dict]]: # kind -> the spec of every result
     arguments = dict(
         flatness=nets,
         distances=_each_with_later(self, nets),
-        paths=pairs_within(nets),
+        paths=self.path_tasks(nets),
         bends=self.bend_tasks(nets))
     found = dict(minima=[*specs.values()])
     for kind, todo in arguments.items():

@@ -178,7 +178,7 @@ MLP = dict(
         sgd=dict(epochs=40, batch=32, lr=.03, hold=.3),
         rsgd=dict(epochs=24, batch=32, lr=.03, hold=.6, gamma0=1e-3),
         adv=dict(epochs=40, batch=32, lr=.03, hold=.3,
-                 random_epochs=40, random_lr=.03),
+                 random_epochs=70, random_lr=.03, random_hold=.3),
         wd=dict(),
         lbs=dict(batch=128, lr=.1, epochs=120)),
     quick=dict(
