@@ -273,7 +273,7 @@ def minimize_binary(
     return Minimum(recipe, unpack(bits, rec['shapes']), train, test, rec['seconds'], rec['log'], not reason, reason, rec['random_error'])
 
 # %% ../nbs/7_binary/binary.ipynb #recipe_for
-PRESETS = ('smoke', 'quick', 'paper')
+PRESETS = ('smoke', 'quick', 'standard', 'paper')
 CLASSES = ('sgd', 'rsgd', 'adv', 'sgd-long', 'sgd-init', 'sgd-wd')
 _ROWS = {
     ('quick', 'binary_mlp'): dict(
@@ -296,6 +296,7 @@ _ROWS = {
         rsgd=dict(epochs=40, batch=32, lr=3e-3),
         adv=dict(epochs=40, batch=32, lr=3e-3, random_epochs=40, random_lr=5e-3, random_hold=0.),
         wd=1.)}
+_ROWS |= {('standard', net): rows for (preset, net), rows in _ROWS.items() if preset == 'quick'}
 _ROWS |= {('paper', net): {k: row if k == 'wd' else {**row, **{e: 2*row[e] for e in ('epochs', 'random_epochs') if e in row}} for k, row in rows.items()}
           for (preset, net), rows in _ROWS.items() if preset == 'quick'}
 

@@ -415,7 +415,7 @@ def minimum_spec(recipe:Recipe, data:Data, kind:str='minimum', version:int=4) ->
     "What a minimum is stored under: the recipe but for its label, which changes nothing in the training, and the images"
     spec = dict(asdict(recipe), kind=kind, version=version, data=data.checksum)
     del spec['label']
-    if recipe.stop_loss is None: del spec['stop_loss']
+    if spec.get('stop_loss', 0) is None: del spec['stop_loss']
     if not own(recipe.algorithm): spec['algorithm_version'] = FACTS[recipe.algorithm].version
     return spec
 

@@ -64,7 +64,7 @@ def _distances(study, checkpoint, a, others):
     return {}, dict(rows=rows)
 
 # %% ../../nbs/9_study/binary_study.ipynb #orders
-ORDERS = dict(smoke=2, quick=3, paper=10)    # random orders of a pair
+ORDERS = dict(smoke=2, quick=3, standard=5, paper=10)    # random orders of a pair
 
 def random_paths(u, v, generators)->list[FlipPath]:
     "One path from `u` to `v` for each generator."
