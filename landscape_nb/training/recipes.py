@@ -182,9 +182,9 @@ MLP = dict(
         wd=dict(),
         lbs=dict(batch=128, lr=.1, epochs=120)),
     quick=dict(
-        sgd=dict(epochs=40, lr=.05, hold=.3),
-        rsgd=dict(epochs=30, lr=.05, hold=.6, gamma0=1e-4, collapse=.4),
-        adv=dict(epochs=40, lr=.03, hold=.5, random_epochs=50),
+        sgd=dict(epochs=40, lr=.05, hold=.3, stop_loss=.0125),
+        rsgd=dict(epochs=32, lr=.05, hold=.6, gamma0=1e-4, collapse=.4, stop_loss=.0125),
+        adv=dict(epochs=50, lr=.03, hold=.5, random_epochs=50, stop_loss=.0125),
         wd=dict(epochs=50)),
     standard=dict(
         sgd=dict(epochs=50, lr=.05, hold=.3, stop_loss=.01),
@@ -209,10 +209,10 @@ LENET = dict(
         wd=dict(epochs=50),
         lbs=dict(batch=128, lr=.1, epochs=120)),
     quick=dict(
-        sgd=dict(epochs=50, batch=64, lr=.03, hold=.4),
-        rsgd=dict(epochs=40, batch=64, lr=.05, hold=.6, gamma0=1e-3),
-        adv=dict(epochs=100, batch=64, lr=.03, hold=.4,
-                 random_epochs=80, random_lr=.03, random_hold=.7),
+        sgd=dict(epochs=50, batch=64, lr=.03, hold=.4, stop_loss=.004),
+        rsgd=dict(epochs=40, batch=64, lr=.05, hold=.6, gamma0=1e-3, stop_loss=.004),
+        adv=dict(epochs=100, batch=64, lr=.03, hold=.4, random_epochs=80,
+                 random_lr=.03, random_hold=.7, stop_loss=.004),
         wd=dict(epochs=60),
         init=dict(epochs=60, hold=.6)),
     standard=dict(
@@ -242,11 +242,11 @@ RESNET18 = dict(
         wd=dict(epochs=24),
         lbs=dict(batch=128, lr=.1, epochs=120)),
     quick=dict(
-        sgd=dict(epochs=20, batch=32, lr=.1, hold=.3, warmup=1),
+        sgd=dict(epochs=20, batch=32, lr=.1, hold=.3, warmup=1, stop_loss=.03),
         rsgd=dict(epochs=16, batch=32, lr=.1, hold=.5,
-                  warmup=1, gamma0=2e-2),
-        adv=dict(epochs=20, batch=32, lr=.05, hold=.4,
-                 warmup=1, random_epochs=25, random_lr=.1, random_hold=.6),
+                  warmup=1, gamma0=2e-2, stop_loss=.03),
+        adv=dict(epochs=20, batch=32, lr=.05, hold=.4, warmup=1,
+                 random_epochs=25, random_lr=.1, random_hold=.6, stop_loss=.03),
         wd=dict(epochs=22),
         init=dict(epochs=28)),
     standard=dict(
@@ -269,11 +269,11 @@ RESNET18 = dict(
 # %% ../../nbs/5_training/recipes.ipynb #vgg16_bn
 VGG16_BN = dict(
     quick=dict(
-        sgd=dict(epochs=36, batch=32, lr=.05, hold=.4, warmup=1),
+        sgd=dict(epochs=36, batch=32, lr=.05, hold=.4, warmup=1, stop_loss=.03),
         rsgd=dict(epochs=18, batch=32, lr=.05, hold=.5,
-                  warmup=1, gamma0=2e-2),
-        adv=dict(epochs=50, batch=32, lr=.03, hold=.3,
-                 warmup=1, random_epochs=28, random_lr=.05, random_hold=.6),
+                  warmup=1, gamma0=2e-2, stop_loss=.03),
+        adv=dict(epochs=50, batch=32, lr=.03, hold=.3, warmup=1,
+                 random_epochs=28, random_lr=.05, random_hold=.6, stop_loss=.03),
         wd=dict(epochs=38),
         init=dict(epochs=72, hold=.2)),
     standard=dict(
