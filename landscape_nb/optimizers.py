@@ -21,16 +21,16 @@ from .data import Data, augment, load_data
 from .models import make_model
 from .ground.states import State
 from .evaluate import Evaluator, Score
-from .training.updates import (FACTS, RULES, SCHEDULES, Motion, Replicas, algorithm, answer, coupling, descent,
-                                           memory, own, rate)
-from .training.recipes import (ALGORITHMS, CLASSES, CONTROLS, LABELS, MATCHED, PRESETS, Recipe, RecipeError, _row,
-                                           recipe_for, register_recipe)
+from .training.updates import (FACTS, RULES, SCHEDULES, Motion, Replicas, algorithm, answer, coupling,
+                                           descent, memory, own, rate)
+from .training.recipes import (ALGORITHMS, CLASSES, CONTROLS, LABELS, MATCHED, PRESETS, Recipe,
+                                           RecipeError, _row, recipe_for, register_recipe)
 from .training.engine import prepare
 from .evaluation.twin import laid_out
 
 # %% ../nbs/5_training/optimizers.ipynb #names
-_all_ = ['RULES', 'SCHEDULES', 'Replicas', 'coupling', 'rate', 'ALGORITHMS', 'CLASSES', 'CONTROLS', 'LABELS', 'MATCHED', 'PRESETS',
-         'Recipe', 'RecipeError', 'recipe_for', 'register_recipe', 'algorithm']
+_all_ = ['RULES', 'SCHEDULES', 'Replicas', 'coupling', 'rate', 'ALGORITHMS', 'CLASSES', 'CONTROLS', 'LABELS',
+         'MATCHED', 'PRESETS', 'Recipe', 'RecipeError', 'recipe_for', 'register_recipe', 'algorithm']
 MAX_ERROR = .005                                 # a run that ends above this training error is no minimum
 
 # %% ../nbs/5_training/optimizers.ipynb #starts
@@ -54,7 +54,7 @@ def starts(recipe:Recipe, data:Data) -> list[nn.Module]:
 
 # %% ../nbs/5_training/optimizers.ipynb #streams
 def streams(recipe:Recipe, device='cpu') -> dict[str, torch.Generator]:
-    "The generators that a run draws from: order of the images and noise of the rule (CPU), augmentation (device), for each replica"
+    "Generators of a run: for each replica order of the images (CPU) and augmentation (device); noise of the rule (CPU)"
     who, out = (recipe.algorithm, recipe.seed), {}
     copies = range(_copies(recipe))
     for a in copies: out[f'order {a}'] = stream('order', recipe.seed, a)
@@ -64,7 +64,7 @@ def streams(recipe:Recipe, device='cpu') -> dict[str, torch.Generator]:
     return out
 
 def random_labels(recipe:Recipe, data:Data) -> Tensor:
-    "[n] labels on the device of the data: for a share `corrupt` of the images uniform over the classes, whatever they show"
+    "[n] labels on the device of the data: for a share `corrupt` of the images uniform over the classes"
     y = data.y_train.cpu()
     noise = torch.randint(data.classes, y.shape, generator=stream('labels', recipe.seed))
     drawn = torch.rand(y.shape, generator=stream('corrupt', recipe.seed))
@@ -92,7 +92,12 @@ def _rate(r, phase, t):
     "The rate at the share `t` of a phase; that of swa ends its descent where the mean begins"
     share = r.swa_start if r.algorithm == 'swa' else 1.
     floor = r.swa_lr if r.algorithm == 'swa' else 0.
-    return phase.lr*rate(min(1., t/max(share, 1e-12)), phase.hold, r.warmup/phase.epochs/max(share, 1e-12), r.schedule, floor)
+    return phase.lr*rate(
+        min(1., t/max(share, 1e-12)),
+        phase.hold,
+        r.warmup/phase.epochs/max(share, 1e-12),
+        r.schedule,
+        floor)
 
 # %% ../nbs/5_training/optimizers.ipynb #check-together
 def _stops(r): return r.stop is not None or r.stop_loss is not None
@@ -106,7 +111,7 @@ def _check_together(recipes:Sequence[Recipe]):
 
 # %% ../nbs/5_training/optimizers.ipynb #training
 class Training:
-    "An unfinished run, or several of one kind: `epoch` takes it one pass further, `save` and `load` carry it through a checkpoint"
+    "An unfinished run, or several of one kind: `epoch` takes it one pass further, `save` and `load` use a checkpoint"
     def __init__(self, recipes:Recipe|Sequence[Recipe], data:Data, batched:bool|None=None):
         self.recipes = [recipes] if isinstance(recipes, Recipe) else list(recipes)
         _check_together(self.recipes)
@@ -267,20 +272,23 @@ class Minimum:
     train: Score               # exact, on the true labels
     test: Score
     seconds: float             # of training
-    log: list[dict]            # one row per epoch: labels, epoch, error and loss of its batches, lr; rsgd: gamma, distance; with `stop`: train_error
+    log: list[dict]            # one row per epoch: labels, epoch, error and loss of its batches, lr, what the rule logs
     accepted: bool
     reason: str                # why not accepted; ''
     random_error: float|None   # adv: exact error on the random labels at the end of their phase
     def __repr__(self):
-        return (f'Minimum({self.recipe.label} {self.recipe.arch} {self.recipe.dataset} seed {self.recipe.seed}: train error {self.train.error:.4f}, test error {self.test.error:.4f}'
-                + (f', error on random labels {self.random_error:.4f}' if self.random_error is not None else '') + (')' if self.accepted else f'; not accepted: {self.reason})'))
+        return (f'Minimum({self.recipe.label} {self.recipe.arch} {self.recipe.dataset} seed {self.recipe.seed}: '
+                f'train error {self.train.error:.4f}, test error {self.test.error:.4f}'
+                + (f', error on random labels {self.random_error:.4f}' if self.random_error is not None else '')
+                + (')' if self.accepted else f'; not accepted: {self.reason})'))
 
 # %% ../nbs/5_training/optimizers.ipynb #reason
 MAX_RANDOM = .05     # `adv` that ends above this error on its random labels has not fitted them
 
 def _reason(log, error, classes, random_error=None):
     "Why a run is no minimum, or ''"
-    if log[-1]['loss'] is None: return f'diverged: the loss is not finite in epoch {log[-1]["epoch"]} on the {log[-1]["labels"]} labels'
+    if log[-1]['loss'] is None:
+        return f'diverged: the loss is not finite in epoch {log[-1]["epoch"]} on the {log[-1]["labels"]} labels'
     if error >= .95*(1 - 1/classes): return f'diverged or never began: train error {error:.4f} is that of chance'
     if random_error is not None and not random_error <= MAX_RANDOM:
         return f'error {random_error:.4f} on the random labels is above {MAX_RANDOM}'
@@ -293,7 +301,9 @@ def _printer(recipe, every=5.):
         nonlocal last
         if time.monotonic() - last < every: return
         last = time.monotonic()
-        log.info('%s seed %s: %s labels, epoch %d of %d, error %.4f', recipe.label, recipe.seed, row['labels'], row['epoch'], epochs[row['labels']], row['error'])
+        log.info(
+            '%s seed %s: %s labels, epoch %d of %d, error %.4f',
+            recipe.label, recipe.seed, row['labels'], row['epoch'], epochs[row['labels']], row['error'])
     return show
 
 # %% ../nbs/5_training/optimizers.ipynb #result
@@ -310,7 +320,8 @@ def finished(self:Training) -> bool:
     rows = [log[-1] for log in self.logs if log]
     if not rows: return False
     if all(row['loss'] is None for row in rows): return True
-    return self.reached() or rows[0].get('train_error', math.inf) <= (-1. if self.recipe.stop is None else self.recipe.stop)
+    return (self.reached()
+            or rows[0].get('train_error', math.inf) <= (-1. if self.recipe.stop is None else self.recipe.stop))
 
 @patch
 def read_random(self:Training) -> None:
@@ -328,7 +339,7 @@ def read_true(self:Training,
     row:dict,        # of the log, to which the exact error and loss are added
     share:float      # of the phase that is over
 ) -> None:
-    "The exact training error and loss after an epoch; unless the run has reached its loss, the state is kept for the next"
+    "Exact training error and loss after an epoch; unless the run has reached its loss, the state is kept for the next"
     r, state = self.recipe, self.result(0)
     error, loss = _finite(ev(state))
     row['train_error'] = error
@@ -412,7 +423,7 @@ def _train(recipes, data, report, checkpoint, batched=None):
 
 # %% ../nbs/5_training/optimizers.ipynb #minimize
 def minimum_spec(recipe:Recipe, data:Data, kind:str='minimum', version:int=4) -> dict:
-    "What a minimum is stored under: the recipe but for its label, which changes nothing in the training, and the images"
+    "What a minimum is stored under: the images, and the recipe but for its label, which changes nothing in a training"
     spec = dict(asdict(recipe), kind=kind, version=version, data=data.checksum)
     del spec['label']
     if spec.get('stop_loss', 0) is None: del spec['stop_loss']
@@ -423,10 +434,12 @@ def minimum_spec(recipe:Recipe, data:Data, kind:str='minimum', version:int=4) ->
 def _load(*args): return load_data(*args)
 
 def _data_of(recipe, data, device, error=RecipeError):
-    if data is not None and not isinstance(data, Data): raise error(f'data: wanted Data, as load_data returns it, got {type(data).__name__}')
+    if data is not None and not isinstance(data, Data):
+        raise error(f'data: wanted Data, as load_data returns it, got {type(data).__name__}')
     if data is None: data = _load(recipe.dataset, recipe.n_train, 0, device)
     if data.name != recipe.dataset or recipe.n_train not in (None, len(data.y_train)):
-        raise error(f'data: wanted {recipe.n_train or "all"} training images of {recipe.dataset}, got {len(data.y_train)} of {data.name}')
+        raise error(f'data: wanted {recipe.n_train or "all"} training images of {recipe.dataset}, '
+                    f'got {len(data.y_train)} of {data.name}')
     return data
 
 def minimize(
@@ -434,14 +447,20 @@ def minimize(
     store:Store|None=None,                # where minima are kept; None: `Store()`
     device='cpu',                         # of the data that is loaded
     data:Data|None=None,                  # the images; None: `load_data` of the recipe
-    progress:bool|Callable[[dict], None]=True, # a line of the log now and then (`show_log`), or a function of each epoch's row
+    progress:bool|Callable[[dict], None]=True, # lines of the log (`show_log`), or a function of each epoch's row
 ) -> Minimum:
-    "Train as the recipe says, or return what was trained before; a run that was killed goes on from its last checkpoint"
-    if not isinstance(recipe, Recipe): raise RecipeError(f'recipe: wanted a Recipe, got {type(recipe).__name__}' + ('; minimize_binary of landscape_nb.binary takes it' if type(recipe).__name__ == 'BinaryRecipe' else ''))
-    if store is not None and not hasattr(store, 'remember'): raise RecipeError(f'store: wanted a Store, such as Store(folder), got {store!r}')
+    "Train as the recipe says, or return what was trained before; a killed run goes on from its last checkpoint"
+    if not isinstance(recipe, Recipe):
+        raise RecipeError(
+            f'recipe: wanted a Recipe, got {type(recipe).__name__}'
+            + ('; minimize_binary of landscape_nb.binary takes it' if type(recipe).__name__ == 'BinaryRecipe' else ''))
+    if store is not None and not hasattr(store, 'remember'):
+        raise RecipeError(f'store: wanted a Store, such as Store(folder), got {store!r}')
     data = _data_of(recipe, data, device)
     report = progress if callable(progress) else _printer(recipe) if progress else lambda row: None
-    state, rec = (store or Store()).remember(minimum_spec(recipe, data), lambda checkpoint: _train([recipe], data, report, checkpoint)[0])
+    state, rec = (store or Store()).remember(
+        minimum_spec(recipe, data),
+        lambda checkpoint: _train([recipe], data, report, checkpoint)[0])
     train, test = (Score(*(math.nan if v is None else v for v in rec[k])) for k in ('train', 'test'))
     reason = _reason(rec['log'], train.error, data.classes, rec['random_error'])
     return Minimum(recipe, state, train, test, rec['seconds'], rec['log'], not reason, reason, rec['random_error'])

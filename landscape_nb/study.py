@@ -112,6 +112,7 @@ SIGMAS = dict(
     other=(.05, .1, .2, .3, .4, .6),
 )
 
+# %% ../nbs/9_study/study.ipynb #by-arch
 def by_arch(
     table:dict,     # a value for some networks, and one for 'other'
     arch:str
@@ -246,7 +247,8 @@ def _sigmas(sigmas, arch:str)->tuple[float, ...]:
         chosen = []
     if not chosen or not all(0 < s < largest for s in chosen) or len(set(chosen)) < len(chosen):
         what = 'probabilities of a flip in (0, 1)' if arch in BINARY else 'finite sizes of noise > 0'
-        raise StudyError(f"sigmas: wanted one or more different {what}, as a list or a text like '.1 .3', got {sigmas!r}")
+        raise StudyError(f"sigmas: wanted one or more different {what}, "
+                         f"as a list or a text like '.1 .3', got {sigmas!r}")
     return tuple(chosen)
 
 # %% ../nbs/9_study/study.ipynb #later
@@ -326,6 +328,7 @@ class Workbench(NamedTuple):
     torus: Torus
     ev: Evaluator      # on the training images
 
+# %% ../nbs/9_study/study.ipynb #images
 @functools.lru_cache(1)
 def images(dataset:str, n_train:int|None, device:str)->Data:
     "The images; cached per process."
@@ -381,7 +384,7 @@ PROBED = 500     # test images that say whether a projection changes a predictio
 
 @patch
 def projection(self:Study, state:State)->dict:
-    "Of a state put on the torus: dead units, predictions changed among `PROBED` test images, most that a second one moves."
+    "What putting a state on the torus does: units that are dead, predictions that change, what a second one moves."
     b = self.bench()
     state = {k: v.to(self.device) for k, v in state.items()}
     x, y = b.data.test
@@ -472,6 +475,7 @@ class Kind(NamedTuple):
     spec: Callable       # (study, *arguments) -> JSON: everything that the result depends on
     compute: Callable    # (study, checkpoint, *arguments) -> tensors, record
 
+# %% ../nbs/9_study/study.ipynb #spec
 def spec_of(study, kind:str, *nets, **more)->dict:
     "What a measurement depends on: networks, images, and how it is made."
     def identity(label, seed):
@@ -593,6 +597,7 @@ class Remembered(Corrected):
         if t not in self.states: self.states[t] = super().__call__(t)
         return self.states[t]
 
+# %% ../nbs/9_study/study.ipynb #height
 def height(errors:Sequence[float])->float:
     "The highest error on a path above that of its worse end."
     return max(errors) - max(errors[0], errors[-1])
@@ -630,10 +635,12 @@ def pairs_within(nets)->list[tuple]:
             pairs.append((label, a, b))
     return pairs
 
+# %% ../nbs/9_study/study.ipynb #columns
 def columns_of(label:str, sa:int, sb:int, removal:str, other:str='')->dict:
-    "The columns that say which path it is; `other`: the class of the second network, where it is not that of the first."
+    "The columns that say which path it is; `other`: the class of the second network, where it is another one."
     return dict(label_a=label, seed_a=sa, label_b=other or label, seed_b=sb, removal=removal)
 
+# %% ../nbs/9_study/study.ipynb #four-paths
 def four_paths(study, label, sa, sb, other='')->dict: # removal -> Path
     "The paths between two networks, after greedy matching."
     b = study.bench()
@@ -655,7 +662,12 @@ def _paths(study, checkpoint, label, sa, sb, other=''):
         o = barrier(study.bench().ev, seen, study.size.points)
         which = columns_of(label, sa, sb, removal, other)
         errors, ts = o.errors.tolist(), o.ts.tolist()
-        row = dict(which, value=o.value, lo=o.lo, hi=o.hi, t_max=o.t_max, statistics=o.statistics, end=max(errors[0], errors[-1]))
+        row = dict(
+            which,
+            value=o.value, lo=o.lo, hi=o.hi,
+            t_max=o.t_max,
+            statistics=o.statistics,
+            end=max(errors[0], errors[-1]))
         columns = dict(t=ts, error=errors, loss=o.losses.tolist())
         if study.size.tested:
             columns['test_error'] = study.tests().along(seen, ts).error.tolist()
@@ -795,7 +807,7 @@ def claims(self:Study, frames:dict, **how)->pd.DataFrame:
 # %% ../nbs/9_study/study.ipynb #environment
 @patch
 def environment(self:Study)->dict:
-    "Provenance: parameters, settings of the preset, versions and machine, checksum of the images, the symmetries in short."
+    "Provenance: parameters, settings of the preset, versions, machine, checksum of the images, the symmetries."
     b = self.bench()
     return dict(
         parameters=dict(asdict(self), out=Folder(self.out).name),

@@ -694,7 +694,7 @@ def noise(self:Torus,
     p:State, sigma:float,               # radians
     generator:torch.Generator|None=None # on its device the noise is drawn
 )->State:
-    "A canonical state in a random direction, about `sigma` radians away on every sphere; flat parameters get relative noise."
+    "A canonical state in a random direction, about `sigma` radians away on each sphere; flat parts get relative noise."
     _check_noise(sigma, generator)
     self.sym.validate(p, self.sym.parameters)
     z = self.drawn(p, generator)

@@ -35,7 +35,8 @@ def open_run(
     "The study whose results lie in `out`, on a device that is here."
     try: given = json.loads((Folder(out)/'environment.json').read_text())['parameters']
     except (OSError, ValueError, KeyError) as e:
-        raise ExplorerError(f'out: wanted the folder of a finished run, with environment.json and store/, got {str(out)!r} ({type(e).__name__})') from None
+        raise ExplorerError('out: wanted the folder of a finished run, with environment.json and store/, '
+                            f'got {str(out)!r} ({type(e).__name__})') from None
     here = dict(out=str(out), jobs=1, device=given.get('device', 'cpu') if torch.cuda.is_available() else 'cpu')
     return plan(**{k: v for k, v in {**given, **here}.items() if k in inspect.signature(plan).parameters})
 
@@ -50,8 +51,11 @@ def minima_of(study:Study)->dict[tuple, Minimum]:
 def check_nets(nets:Sequence[tuple], *wanted:tuple):
     "ExplorerError unless all of `wanted` are there, and different."
     for n in wanted:
-        if n not in nets: raise ExplorerError(f'{n!r} is not among the minima of this run; there are {", ".join(map(title, nets)) or "none"}')
-    if len(set(wanted)) < len(wanted): raise ExplorerError(f'wanted different minima, got {", ".join(map(title, wanted))}')
+        if n not in nets:
+            there = ', '.join(map(title, nets)) or 'none'
+            raise ExplorerError(f'{n!r} is not among the minima of this run; there are {there}')
+    if len(set(wanted)) < len(wanted):
+        raise ExplorerError(f'wanted different minima, got {", ".join(map(title, wanted))}')
 
 # %% ../../nbs/apps/walks.ipynb #kept-bend
 LINES = ('geodesic', 'bend', 'straight')
@@ -158,15 +162,22 @@ class Pair(NamedTuple):
     rings: dict         # layer -> slice of units
     lines: dict         # name -> Line
 
-    def part(self, split:str)->slice: return slice(0, self.n_train) if split == 'training' else slice(self.n_train, None)
-    def seen(self, line:str, split:str)->Tensor: return self.lines[line].classes[:, self.part(split)]     # [k, images of the split]
-    def wrong(self, line:str, split:str)->Tensor: return self.seen(line, split) != self.y[self.part(split)]
+    def part(self, split:str)->slice:
+        return slice(0, self.n_train) if split == 'training' else slice(self.n_train, None)
+
+    def seen(self, line:str, split:str)->Tensor: # [k, images of the split]
+        return self.lines[line].classes[:, self.part(split)]
+
+    def wrong(self, line:str, split:str)->Tensor: # bool [k, images of the split]
+        return self.seen(line, split) != self.y[self.part(split)]
 
     def error(self, line:str, split:str='test')->Tensor: # float64 [k]
         return self.wrong(line, split).double().mean(1)
 
     def by_class(self, line:str, split:str='test')->Tensor: # float64 [k, classes]; NaN for a class without an image
-        own = torch.nn.functional.one_hot(self.y[self.part(split)], max(int(self.y.max()), *(int(l.classes.max()) for l in self.lines.values()))+1).double()
+        own = torch.nn.functional.one_hot(
+            self.y[self.part(split)],
+            max(int(self.y.max()), *(int(l.classes.max()) for l in self.lines.values()))+1).double()
         return self.wrong(line, split).double() @ own/own.sum(0)
 
     def changing(self, line:str, split:str='test')->Tensor: # int64: places in the split
@@ -181,10 +192,19 @@ class Pair(NamedTuple):
 
 # %% ../../nbs/apps/walks.ipynb #walk
 @torch.no_grad()
-def walk(study:Study, line:Callable[[float], State], x:Tensor, y:Tensor, ts:Sequence[float], report:Callable=lambda: None)->Line:
+def walk(
+    study:Study,
+    line:Callable[[float], State],
+    x:Tensor, y:Tensor,
+    ts:Sequence[float],
+    report:Callable=lambda: None
+)->Line:
     "Everything that is kept of a line; `report` is called at every place."
     b = study.bench()
-    ev, seen, ends = Evaluator(b.model, (x, y), batch_size=250), Corrected(b.ev, line), [b.torus.project(line(t)) for t in (0., 1.)]
+    ev, seen, ends = (
+        Evaluator(b.model, (x, y), batch_size=250),
+        Corrected(b.ev, line),
+        [b.torus.project(line(t)) for t in (0., 1.)])
     classes, angles = [], []
     for t in ts:
         state = seen(t)
@@ -203,7 +223,9 @@ def pair_of(
 )->Pair:
     "The lines between two minima, from the store where they lie there; ExplorerError when a minimum does not."
     order = [(l, s) for l in study.labels for s in study.seeds]
-    if points < 3 or points % 2 == 0 or images < 1: raise ExplorerError(f'wanted an odd number of points from 3 on and images from 1 on, got {points} and {images}')
+    if points < 3 or points % 2 == 0 or images < 1:
+        raise ExplorerError('wanted an odd number of points from 3 on and images from 1 on, '
+                            f'got {points} and {images}')
     there = lambda n: n in order and study.store.has(study.spec(*n))
     check_nets((a, b) if there(a) and there(b) else list(filter(there, order)), a, b)
     if order.index(a) > order.index(b): return mirrored(pair_of(study, b, a, points, images, report))
@@ -214,7 +236,9 @@ def pair_of(
     for name in names:
         more = dict(bend=digest(study.bend_spec(a[0], a[1], b[1], 'permutation'))) if name == 'bend' else {}
         spec = spec_of(study, 'explorer', a, b, line=name, points=points, images=images, **more)
-        compute = lambda _: (walk(study, known()[name], x, y, ts, lambda: report(next(done)/points/len(names)))._asdict(), {})
+        compute = lambda _: (
+            walk(study, known()[name], x, y, ts, lambda: report(next(done)/points/len(names)))._asdict(),
+            {})
         found[name] = Line(**study.store.remember(spec, compute).tensors)
     return Pair(a, b, ts, x.cpu(), y.cpu(), min(images, len(d.y_train)), rings(study), found)
 
@@ -235,7 +259,8 @@ def foot(plane:Plane, s:State)->list[float]:
 
 def sheet_of(study:Study, a:tuple, b:tuple, c:tuple, line:str, ts:Sequence[float], images:int=1000, n:int=11)->Sheet:
     "Training error on the plane, on the first images, and the line from `a` to `b` on it."
-    if study.arch in BINARY: return Sheet('a plane needs weights that can be\nanything between their signs', torch.zeros(0, 2))
+    if study.arch in BINARY:
+        return Sheet('a plane needs weights that can be\nanything between their signs', torch.zeros(0, 2))
     bench = study.bench()
     T, names = (None if line == 'straight' else bench.torus), [k for k, _ in bench.model.named_parameters()]
     def compute(_):
@@ -248,5 +273,8 @@ def sheet_of(study:Study, a:tuple, b:tuple, c:tuple, line:str, ts:Sequence[float
         frame = plane(Evaluator(bench.model, [v[:images] for v in bench.data.train]), T, *corners, n=n)
         track = torch.tensor([foot(at, path(t) if T is None else T.project(path(t))) for t in ts], dtype=torch.float64)
         return dict(track=track), dict(rows=frame.to_dict('records'))
-    found = study.store.remember(spec_of(study, 'explorer-plane', a, b, c, line=line, points=len(ts), images=images, n=n), compute)
-    return Sheet(found.record['why'], torch.zeros(0, 2)) if 'why' in found.record else Sheet(pd.DataFrame(found.record['rows']), found.tensors['track'])
+    found = study.store.remember(
+        spec_of(study, 'explorer-plane', a, b, c, line=line, points=len(ts), images=images, n=n),
+        compute)
+    return (Sheet(found.record['why'], torch.zeros(0, 2)) if 'why' in found.record
+            else Sheet(pd.DataFrame(found.record['rows']), found.tensors['track']))

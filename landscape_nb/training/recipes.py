@@ -28,7 +28,7 @@ def _choice(what, value, among):
 # %% ../../nbs/5_training/recipes.ipynb #recipe
 @dataclass(frozen=True)
 class Recipe:
-    "All that a training run depends on, but for the images; `RecipeError`, `DataError` or `ModelError` when it cannot be"
+    "All that a training run depends on, but for the images; `RecipeError`, `DataError` or `ModelError` if it cannot be"
     arch: str
     dataset: str
     algorithm: str             # one of `ALGORITHMS`
@@ -137,6 +137,7 @@ class Derived(NamedTuple):
     longer: int = 1          # factor on the epochs
     without: tuple = ()      # fields of the base that mean nothing here
 
+# %% ../../nbs/5_training/recipes.ipynb #labels
 LABELS = ('sgd', 'rsgd', 'adv')                                   # classes that the paper compares; they have rows
 CONTROLS = ('sgd-long', 'sgd-init', 'sgd-wd')                     # classes that say what a difference is due to
 MATCHED = ('sgd-twice', 'sgd-both', 'rsgd-one', 'adv-shuffled', 'adv-plain')   # further ones
@@ -308,6 +309,7 @@ DENSENET121 = dict(
 PRESETS = ('smoke', 'quick', 'standard', 'paper')
 ROWS = dict(mlp=MLP, lenet=LENET, resnet18=RESNET18, vgg16_bn=VGG16_BN, densenet121=DENSENET121)
 
+# %% ../../nbs/5_training/recipes.ipynb #family-of
 @functools.cache
 def _family(arch, dataset, width):
     "Whose rows a network takes; `ModelError` when it cannot be built"
@@ -370,6 +372,7 @@ def added(names:Sequence[str]|None=None)->tuple[dict, dict]: # algorithm -> (rul
     rules = {name: (RULES[name], FACTS[name]) for name in wanted if name in RULES and not own(name)}
     return rules, classes
 
+# %% ../../nbs/5_training/recipes.ipynb #enter
 def enter(more:tuple[dict, dict]):
     "Register what `added` gave, where it is not known"
     rules, classes = more

@@ -61,7 +61,8 @@ def state(self:Replicas, run:int, row:Tensor) -> State:
     "The state with the weights of a row [P]; buffers of the first replica of the run"
     net = self.nets[run*self.y]
     names = [k for k, _ in net.named_parameters()]
-    return state_of(net) | {k: v.clone(memory_format=torch.contiguous_format) for k, v in zip(names, _pieces(net, row, self.last))}      # laid out as a state that was read from a file
+    return state_of(net) | {k: v.clone(memory_format=torch.contiguous_format)      # laid out as if read from a file
+                            for k, v in zip(names, _pieces(net, row, self.last))}
 
 # %% ../../nbs/5_training/updates.ipynb #rate
 SCHEDULES = ('cosine', 'step')
@@ -84,7 +85,10 @@ def descent(nets:Replicas, r) -> torch.optim.Optimizer:
     w = nn.Parameter(nets.w); w.grad = nets.g
     if FACTS[r.algorithm].optimizer == 'adam':
         opt = torch.optim.Adam([w], r.lr, weight_decay=r.weight_decay, fused=True)
-        opt.state[w] = dict(step=torch.zeros((), device=w.device), exp_avg=torch.zeros_like(nets.w), exp_avg_sq=torch.zeros_like(nets.w))
+        opt.state[w] = dict(
+            step=torch.zeros((), device=w.device),
+            exp_avg=torch.zeros_like(nets.w),
+            exp_avg_sq=torch.zeros_like(nets.w))
     else:
         opt = torch.optim.SGD([w], r.lr, r.momentum, weight_decay=r.weight_decay, nesterov=r.nesterov, fused=True)
         opt.state[w] = dict(momentum_buffer=torch.zeros_like(nets.w))
@@ -104,7 +108,8 @@ class Motion:
     @property
     def carried(self) -> dict[str, Tensor]:
         "Everything that a step changes beside the weights, by name"
-        return {f'optimizer {k}': v for s in self.opt.state.values() for k, v in s.items()} | {f'memory {k}': v for k, v in self.memory.items()}
+        return ({f'optimizer {k}': v for s in self.opt.state.values() for k, v in s.items()}
+                | {f'memory {k}': v for k, v in self.memory.items()})
 
 # %% ../../nbs/5_training/updates.ipynb #algorithm
 class Facts(NamedTuple):
