@@ -294,6 +294,7 @@ def _reason(log, error, classes, random_error=None):
         return f'error {random_error:.4f} on the random labels is above {MAX_RANDOM}'
     return '' if error <= MAX_ERROR else f'train error {error:.4f} is above {MAX_ERROR}'
 
+# %% ../nbs/5_training/optimizers.ipynb #printer
 def _printer(recipe, every=5.):
     "A reporter that logs a line at most once in `every` seconds"
     last, epochs = time.monotonic(), {p.labels: p.epochs for p in phases(recipe)}
@@ -396,6 +397,7 @@ def _run(run:Training, checkpoint:Checkpoint, report) -> None:
         if checkpoint.due(): run.save(checkpoint)
         report(run.logs[0][-1])
 
+# %% ../nbs/5_training/optimizers.ipynb #seed-forward
 def _seed_forward(r:Recipe, device):
     "Seed what networks draw from themselves."
     seed = seed_of('forward', r.algorithm, r.seed)
@@ -421,7 +423,7 @@ def _train(recipes, data, report, checkpoint, batched=None):
         found.append((state, record))
     return found
 
-# %% ../nbs/5_training/optimizers.ipynb #minimize
+# %% ../nbs/5_training/optimizers.ipynb #minimum-spec
 def minimum_spec(recipe:Recipe, data:Data, kind:str='minimum', version:int=4) -> dict:
     "What a minimum is stored under: the images, and the recipe but for its label, which changes nothing in a training"
     spec = dict(asdict(recipe), kind=kind, version=version, data=data.checksum)
@@ -430,6 +432,7 @@ def minimum_spec(recipe:Recipe, data:Data, kind:str='minimum', version:int=4) ->
     if not own(recipe.algorithm): spec['algorithm_version'] = FACTS[recipe.algorithm].version
     return spec
 
+# %% ../nbs/5_training/optimizers.ipynb #images-of
 @functools.lru_cache(1)
 def _load(*args): return load_data(*args)
 
@@ -442,6 +445,7 @@ def _data_of(recipe, data, device, error=RecipeError):
                     f'got {len(data.y_train)} of {data.name}')
     return data
 
+# %% ../nbs/5_training/optimizers.ipynb #minimize
 def minimize(
     recipe:Recipe,
     store:Store|None=None,                # where minima are kept; None: `Store()`

@@ -143,7 +143,7 @@ def rings(study:Study)->dict[str, slice]:
     ends = np.cumsum([0, *sizes]).tolist()
     return {k: slice(*place) for k, place in zip(bench.torus.names, zip(ends, ends[1:]))}
 
-# %% ../../nbs/apps/walks.ipynb #pair
+# %% ../../nbs/apps/walks.ipynb #line
 SPLITS = ('test', 'training')
 
 class Line(NamedTuple):
@@ -151,6 +151,7 @@ class Line(NamedTuple):
     classes: Tensor     # int16 [k, images]; -1 where a logit is not finite
     angles: Tensor      # float32 [2, k, units] from the left end and from the right, radians
 
+# %% ../../nbs/apps/walks.ipynb #pair
 class Pair(NamedTuple):
     "What the explorer shows of two minima."
     a: tuple            # (label, seed) of the left end
@@ -242,6 +243,7 @@ def pair_of(
         found[name] = Line(**study.store.remember(spec, compute).tensors)
     return Pair(a, b, ts, x.cpu(), y.cpu(), min(images, len(d.y_train)), rings(study), found)
 
+# %% ../../nbs/apps/walks.ipynb #mirrored
 def mirrored(p:Pair)->Pair:
     "The same pair, seen from the other end."
     return p._replace(a=p.b, b=p.a, lines={k: Line(l.classes.flip(0), l.angles.flip(0, 1)) for k, l in p.lines.items()})
