@@ -555,7 +555,7 @@ def on_ring(
     nets:Sequence[tuple],   # (label, seed) of one class
     offsets:int|None        # each with so many after it; None: all pairs
 )->list[tuple]: # pairs of them
-    "Pairs of networks of one class; of fewer than four networks all."
+    "Pairs of networks of one class; all of them where a ring would have no fewer."
     if offsets is None or len(nets) <= 2*offsets + 1:
         return list(itertools.combinations(nets, 2))
     turns = [nets[k:] + nets[:k] for k in range(1, offsets+1)]
