@@ -15,16 +15,18 @@ from scipy.special import stdtrit
 # %% ../../nbs/9_study/intervals.ipynb #constants
 PAIR = ['label_a', 'seed_a', 'label_b', 'seed_b']
 COLUMNS = dict(
-    minima=['label', 'seed', 'train_error', 'test_error', 'train_loss', 'test_loss', 'seconds', 'dead', 'accepted'],
-    flatness=['label', 'seed', 'sigma', 'energy', 'se'],                 # energy: fraction misclassified
-    distances=[*PAIR, 'matching', 'distance', 'rms'],                    # radians
+    minima=['label', 'seed', 'train_error', 'test_error', 'train_loss', 'test_loss',
+            'seconds', 'dead', 'accepted'],
+    flatness=['label', 'seed', 'sigma', 'energy', 'se'],
+    distances=[*PAIR, 'matching', 'distance', 'rms'],
     paths=[*PAIR, 'removal', 't', 'error', 'loss'],
     barriers=[*PAIR, 'removal', 'value', 'lo', 'hi', 't_max'],           # lo, hi: over training images
     bends=[*PAIR, 'removal', 'steps', 'worst', 'endpoint'],
     bend_paths=[*PAIR, 'removal', 'steps', 't', 'error'],
-    losses=[*PAIR, 'removal', 'value'],                                  # nats
-    layers=[*PAIR, 'metric', 'layer', 'rms'],                            # radians
-    means=['label', 'seed', 'rms', 'error'],                             # of the Fréchet mean of the others
+    losses=[*PAIR, 'removal', 'value'],
+    layers=[*PAIR, 'metric', 'layer', 'rms'],
+    means=['label', 'seed', 'rms', 'error'],                             # at the mean of all others
+    means_without=['label', 'left_out', 'seed', 'error'],                # of all but seed and left_out
     solvers=[*PAIR, 'solver', 'statistics', 'value'],
     widths=[*PAIR, 'width', 'removal', 'value'],
     perceptrons=['label', 'seed', 'quantity', 'at', 'measured', 'theory'])  # seed: a set of patterns
@@ -33,49 +35,73 @@ COLUMNS = dict(
 def check_frames(
     frames:dict     # table name -> DataFrame; extra tables and columns are allowed
     )->dict:
-    "The same tables with every missing one, and every one without rows, as an empty table. `ValueError` if a table lacks a column."
-    frames = {k: v for k, v in frames.items() if len(v)}
+    "The same tables, missing ones and those without rows as empty tables. `ValueError` if a table lacks a column."
+    filled = {name: f for name, f in frames.items() if len(f)}
+    checked = {}
     for name, columns in COLUMNS.items():
-        lacking = [c for c in columns if name in frames and c not in frames[name]]
-        if lacking: raise ValueError(f'table {name!r} wants columns {columns}; lacking: {lacking}')
-    return {**{name: pd.DataFrame(columns=c) for name, c in COLUMNS.items()}, **frames}
+        table = filled.get(name, pd.DataFrame(columns=columns))
+        lacking = [c for c in columns if c not in table]
+        if lacking:
+            raise ValueError(f'table {name!r} wants columns {columns}; lacking: {lacking}')
+        checked[name] = table
+    return checked | filled
 
 # %% ../../nbs/9_study/intervals.ipynb #ends
 def ends(
     frame:pd.DataFrame
     )->list:
     "Names of the (label, seed) columns of the networks in a row: one pair of names for minima, two for pairs."
-    return [(f'label{e}', f'seed{e}') for e in ('', '_a', '_b') if f'seed{e}' in frame]
+    names = [(f'label{end}', f'seed{end}') for end in ('', '_a', '_b')]
+    return [(label, seed) for label, seed in names if seed in frame]
 
+# %% ../../nbs/9_study/intervals.ipynb #among
 def among(
     frame:pd.DataFrame,
     labels          # classes that may occur
     )->pd.DataFrame:
     "The rows whose networks are all of these classes."
-    return frame[np.logical_and.reduce([frame[l].isin(labels) for l, _ in ends(frame)])]
+    keep = np.ones(len(frame), dtype=bool)
+    for label, _ in ends(frame):
+        keep &= frame[label].isin(labels)
+    return frame[keep]
 
 def without(
     frame:pd.DataFrame,
     seed            # the seed to leave out, in every class
     )->pd.DataFrame:
     "The rows that contain no network with this seed."
-    return frame[~np.logical_or.reduce([frame[s]==seed for _, s in ends(frame)])]
+    keep = np.ones(len(frame), dtype=bool)
+    for _, name in ends(frame):
+        keep &= frame[name]!=seed
+    return frame[keep]
 
+# %% ../../nbs/9_study/intervals.ipynb #seeds_of
 def seeds_of(
     frames:dict     # table name -> DataFrame
     )->list:
     "All seeds that occur in these tables, in order."
-    return sorted({s for f in frames.values() for _, c in ends(f) for s in f[c]})
+    seeds = set()
+    for frame in frames.values():
+        for _, name in ends(frame):
+            seeds.update(frame[name])
+    return sorted(seeds)
 
 # %% ../../nbs/9_study/intervals.ipynb #accepted_only
 def accepted_only(
     frames:dict     # the tables of a study
     )->dict:
     "The tables without any row that contains a network refused as a minimum (`accepted` false in `minima`)."
-    m = frames['minima']
-    refused = {(l, s) for l, s, ok in zip(m.label, m.seed, m.accepted) if not ok}
-    def keep(f): return [not any(n in refused for n in row) for row in zip(*[zip(f[l], f[s]) for l, s in ends(f)])]
-    return {name: f[keep(f)] if len(f) else f for name, f in frames.items()}
+    minima = frames['minima']
+    bad = minima[~minima.accepted.astype(bool)]
+    refused = set(zip(bad.label, bad.seed))
+    kept = {}
+    for name, frame in frames.items():
+        keep = np.ones(len(frame), dtype=bool)
+        for label, seed in ends(frame):
+            networks = zip(frame[label], frame[seed])
+            keep &= np.array([network not in refused for network in networks], dtype=bool)
+        kept[name] = frame[keep]
+    return kept
 
 # %% ../../nbs/9_study/intervals.ipynb #Interval
 class Interval(NamedTuple):
@@ -84,22 +110,30 @@ class Interval(NamedTuple):
     lo:float
     hi:float
     n:int
-    def __str__(self):
-        bounds = f' [{self.lo:.3g}, {self.hi:.3g}]' if math.isfinite(self.lo) else ''
-        return f'{self.estimate:.3g}{bounds}' if math.isfinite(self.estimate) else '-'
 
+    def __str__(self):
+        "Three digits, and '-' where nothing was measured."
+        if not math.isfinite(self.estimate): return '-'
+        if not math.isfinite(self.lo): return f'{self.estimate:.3g}'
+        return f'{self.estimate:.3g} [{self.lo:.3g}, {self.hi:.3g}]'
+
+# %% ../../nbs/9_study/intervals.ipynb #t_interval
 def t_interval(
     estimate:float,  # the statistic on all seeds
     left_out,        # [n] the statistic without each seed in turn
     level:float=.95  # two-sided confidence
     )->Interval:
     "Equation (1). NaN bounds for fewer than two seeds or where any value is not finite."
+    estimate = float(estimate)
     left = np.asarray(left_out, dtype=float)
     n = len(left)
-    if n<2 or not np.isfinite([estimate, *left]).all(): return Interval(float(estimate), math.nan, math.nan, n)
-    se = math.sqrt((n-1)/n*((left - left.mean())**2).sum())
+    finite = math.isfinite(estimate) and np.isfinite(left).all()
+    if n<2 or not finite:
+        return Interval(estimate, math.nan, math.nan, n)
+    squares = ((left - left.mean())**2).sum()
+    se = math.sqrt((n-1)/n*squares)
     half = float(stdtrit(n-1, (1+level)/2))*se
-    return Interval(float(estimate), float(estimate-half), float(estimate+half), n)
+    return Interval(estimate, estimate - half, estimate + half, n)
 
 # %% ../../nbs/9_study/intervals.ipynb #jackknife
 def jackknife(
@@ -109,23 +143,30 @@ def jackknife(
     level:float=.95      # two-sided confidence
     )->Interval:
     "Interval of a statistic when seeds are resampled: a seed leaves with all classes and all pairs that contain it."
-    left = [statistic({k: without(f, s) for k, f in frames.items()}) for s in seeds]
+    left = []
+    for seed in seeds:
+        rest = {name: without(frame, seed) for name, frame in frames.items()}
+        left.append(statistic(rest))
     return t_interval(statistic(frames), left, level)
 
-# %% ../../nbs/9_study/intervals.ipynb #mean_of
+# %% ../../nbs/9_study/intervals.ipynb #picked
 def picked(
     frame:pd.DataFrame,
     label:str,       # class of all networks in the row
     **where          # further columns and the value wanted
-    )->np.ndarray: # bool, per row
+    )->np.ndarray:   # bool, per row
     "Which rows are about networks of one class, with these values in the other columns."
-    wanted = {l: label for l, _ in ends(frame)} | where
-    return np.logical_and.reduce([frame[c].to_numpy()==v for c, v in wanted.items()])
+    wanted = {name: label for name, _ in ends(frame)} | where
+    keep = np.ones(len(frame), dtype=bool)
+    for column, value in wanted.items():
+        keep &= frame[column].to_numpy()==value
+    return keep
 
 def pick(frame:pd.DataFrame, label:str, **where)->pd.DataFrame:
     "The rows that are `picked`."
     return frame[picked(frame, label, **where)]
 
+# %% ../../nbs/9_study/intervals.ipynb #mean_of
 def mean_of(frame:pd.DataFrame, column:str, label:str, **where)->float:
     "Mean of a column over the rows that are `picked`; NaN where there are none."
     values = frame[column][picked(frame, label, **where)]
@@ -133,8 +174,9 @@ def mean_of(frame:pd.DataFrame, column:str, label:str, **where)->float:
 
 def mean_interval(frame:pd.DataFrame, column:str, label:str, **where)->Interval:
     "`mean_of` with its interval over networks."
-    rows = {'rows': pick(frame, label, **where)}
-    return jackknife(lambda f: mean_of(f['rows'], column, label), rows, seeds_of(rows))
+    chosen = dict(rows=pick(frame, label, **where))
+    def statistic(frames): return mean_of(frames['rows'], column, label)
+    return jackknife(statistic, chosen, seeds_of(chosen))
 
 # %% ../../nbs/9_study/intervals.ipynb #verdict
 VERDICTS = ('holds', 'does not hold', 'undecided')
@@ -145,7 +187,9 @@ def verdict(
     direction:str='>'   # '>' claims statistic > c, '<' claims statistic < c
     )->str:
     "One of `VERDICTS`; NaN bounds give 'undecided'. `ValueError` for another direction."
-    if direction not in ('>', '<'): raise ValueError(f"direction is '>' or '<', got {direction!r}")
-    sign = 1 if direction=='>' else -1
-    low, high = sorted((sign*(interval.lo - threshold), sign*(interval.hi - threshold)))
-    return 'holds' if low>0 else 'does not hold' if high<=0 else 'undecided'
+    if direction not in ('>', '<'):
+        raise ValueError(f"direction is '>' or '<', got {direction!r}")
+    low, high = interval.lo - threshold, interval.hi - threshold
+    if direction=='<': low, high = -high, -low
+    if low>0: return 'holds'
+    return 'does not hold' if high<=0 else 'undecided'
