@@ -200,7 +200,7 @@ def read_table(
     )->pd.DataFrame:
     "The table as it was written: floats bit for bit, 'null' as a word, no note as ''."
     kinds = {c: str for c in TEXT}
-    frame = pd.read_csv(path, keep_default_na=False, na_values=[''], dtype=kinds, float_precision='round_trip')
+    frame = pd.read_csv(path, keep_default_na=False, na_values=[''], dtype=kinds)
     return frame.fillna({c: '' for c in TEXT if c in frame})
 
 # %% ../nbs/9_study/report.ipynb #figure_bytes
