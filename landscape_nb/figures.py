@@ -167,12 +167,12 @@ def plot_barriers(
 def plot_across(
     barriers:pd.DataFrame,  # PAIR removal value
     ax=None,
-    removal:str='both',
+    removal:str|None=None,  # None: the most that was removed
     column:str='value'
     ):
     "Heat map of the mean barriers within and across the classes of the paper, the numbers in their places."
     ax = new_axes(ax, (3.4, 2.8))
-    matrix = barrier_matrix(barriers, removal, column)
+    matrix = barrier_matrix(barriers, removal or measured(barriers)[-1], column)
     if matrix.isna().all(axis=None):
         legend(ax)
         return ax
