@@ -14,7 +14,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 import numpy as np, pandas as pd
 from .studies.intervals import Interval, accepted_only, among, check_frames, mean_of
-from .studies.verdicts import LOOKS, MARGINS, claim_row, is_saturated, level_at, needed_note, outcome, q_values
+from landscape_nb.studies.verdicts import (LOOKS, MARGINS, claim_row, is_saturated, level_at, needed_note, outcome,
+    q_values)
 from landscape_nb.studies.claims import (GROUPS, MAIN, Claim, Evidence, How, all_claims, evidence_of, explained_by,
     how_of, with_derived)
 
@@ -108,7 +109,7 @@ def claims_table(
     dataset:str='',           # decides the error of guessing
     **more                    # further fields of `How`: sigma, matching, bend_limit
     )->pd.DataFrame:          # columns COLUMNS
-    "All claims of a study, judged, in a fixed order: estimate, 95% interval over networks, p, q and a computed verdict."
+    "All claims of a study, in a fixed order: estimate, 95% interval over networks, p, q and a computed verdict."
     how = how_of(arch, dataset, **more)
     frames = check_frames(frames)
     minima = frames['minima']

@@ -63,14 +63,14 @@ def packed(data):
     return gzip.compress(data, mtime=0)
 
 def smaller(data, limit=PICTURE):
-    "A PNG of at most so many bytes: fewer colours first, then fewer pixels."
+    "A PNG of at most so many bytes: fewer colours, which keeps rare ones apart, then fewer pixels."
     from PIL import Image
     image = Image.open(io.BytesIO(data)).convert('RGB')
     while len(data) > limit:
         out = io.BytesIO()
-        image.quantize(64).save(out, 'PNG', optimize=True)
+        image.quantize(128, Image.Quantize.MAXCOVERAGE).save(out, 'PNG', optimize=True)
         data = out.getvalue()
-        image = image.resize([round(.85*side) for side in image.size], Image.Resampling.LANCZOS)
+        image = image.resize([round(.9*side) for side in image.size], Image.Resampling.LANCZOS)
     return data
 
 def keep_page(page, to):
@@ -88,6 +88,7 @@ def keep(words):
     "Copy what a reader wants to see of the last run beside the pages."
     passed, out = planned(words)
     to = ROOT/'nbs/results'/name_of(defaults() | passed)
+    if not (out/'environment.json').exists(): raise SystemExit(f'{out} holds no finished run: environment.json is missing')
     shutil.rmtree(to, ignore_errors=True)
     (to/'tables').mkdir(parents=True)
     for f in ('claims.csv', 'environment.json'): shutil.copy(out/f, to)

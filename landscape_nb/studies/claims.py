@@ -10,18 +10,20 @@ __all__ = ['MAIN', 'CONTROLS', 'NULL', 'GROUPS', 'SHARP', 'FACTORS', 'UNSEEN', '
            'evidence_of', 'How', 'how_of', 'reference_sigma', 'at_fixed_sigma', 'loss_barriers', 'pair_margins',
            'reaches', 'removed_by', 'with_derived', 'Measure', 'flatness_measures', 'measures', 'further_measures',
            'compared', 'ordering_claims', 'explained_by', 'removal_claims', 'small_claims', 'null_claims',
-           'barrier_matrix', 'across_claims', 'bend_claims', 'correlated', 'correlation_claims', 'loss_claims',
-           'solver_claims', 'width_claim', 'further_claims', 'theory_claims', 'check_claims', 'all_claims']
+           'barrier_matrix', 'tolerance', 'across_claim', 'across_claims', 'bend_claims', 'correlated',
+           'correlation_claims', 'loss_claims', 'solver_claims', 'width_claim', 'further_claims', 'theory_claims',
+           'check_claims', 'all_claims']
 
 # %% ../../nbs/9_study/claims.ipynb #imports
+import itertools
 import math
 from typing import NamedTuple
 import numpy as np, pandas as pd
 from ..data import DATASETS
 from ..models import BINARY
-from .effects import (NOTHING, RISE, SEARCH_SEEDS, SIGMA, Effect, across, combine, difference,
-    explained, is_explained, mean_effect, networks_of, numbered, of_means, of_networks, side, sigma_star, welch, within)
-from .intervals import PAIR, Interval, among, check_frames, ends, mean_of, pick
+from .effects import (NOTHING, RISE, SEARCH_SEEDS, SIGMA, Effect, combine, difference, explained,
+    is_explained, mean_effect, networks_of, numbered, of_means, of_networks, side, sigma_star, welch, within)
+from .intervals import PAIR, Interval, among, pick
 from .verdicts import MARGINS, found
 
 # %% ../../nbs/9_study/claims.ipynb #classes
@@ -37,11 +39,14 @@ FACTORS = dict(none=1., norm=1.2, permutation=.5, both=.5)    # of a barrier, by
 def _pairs(hidden, among_classes=False)->list:
     "(label, seed, label, seed, mean sharpness) of all pairs of a class, or of a ring of pairs of two classes."
     pairs = []
-    for a, x in hidden.items():
-        for b, y in hidden.items():
-            same = a[0]==b[0] and a[1]<b[1]
-            other = among_classes and MAIN.index(a[0])<MAIN.index(b[0]) and b[1] in (a[1], a[1]+1)
-            if same or other: pairs.append((*a, *b, (x + y)/2))
+    for a, b in itertools.permutations(hidden, 2):
+        same = a[0]==b[0] and a[1]<b[1]
+        other = False
+        if among_classes:
+            ordered = MAIN.index(a[0])<MAIN.index(b[0])
+            other = ordered and b[1]-a[1] in (0, 1)
+        if same or other:
+            pairs.append((*a, *b, (hidden[a] + hidden[b])/2))
     return pairs
 
 def _hidden(sharp, seeds, spread)->dict:
@@ -58,24 +63,35 @@ def _made_networks(hidden, gen)->dict:
     "Tables with a row per network."
     minima, flatness = [], []
     for (label, seed), h in hidden.items():
-        minima.append((label, seed, 0., .13 + .01*h, .01*math.exp(.02*gen.standard_normal()), .5, 1., 0, True))
+        network = dict(label=label, seed=seed)
+        loss = .01*math.exp(.02*gen.standard_normal())
+        minima.append(dict(
+            network,
+            train_error=0.,
+            test_error=.13 + .01*h,
+            train_loss=loss,
+            test_loss=.5,
+            seconds=1.,
+            dead=0,
+            accepted=True))
         for sigma in (.1, .25, .5, 1.):
-            flatness.append((label, seed, sigma, .2*sigma*h, .001))
-    names = 'label seed train_error test_error train_loss test_loss seconds dead accepted'.split()
-    return dict(minima=pd.DataFrame(minima, columns=names),
-                flatness=pd.DataFrame(flatness, columns=['label', 'seed', 'sigma', 'energy', 'se']))
+            flatness.append(dict(network, sigma=sigma, energy=.2*sigma*h, se=.001))
+    return dict(minima=pd.DataFrame(minima), flatness=pd.DataFrame(flatness))
 
+# %% ../../nbs/9_study/claims.ipynb #toy-barriers
 def _made_barriers(hidden, noise, gen)->pd.DataFrame:
     "Barriers within classes for every removal, and across classes for two of them."
     main = {n: h for n, h in hidden.items() if n[0] in MAIN}
     others = {n: h for n, h in hidden.items() if n[0] not in MAIN}
     rows = []
     for *pair, h in [*_pairs(main, True), *_pairs(others)]:
+        within = pair[0]==pair[2]
         for removal, factor in FACTORS.items():
             value = .1*h*factor + noise*gen.standard_normal()
-            if pair[0]==pair[2] or removal in ('none', 'both'):
-                rows.append((*pair, removal, value, 0., 1., .5, 0., value/2))
-    return pd.DataFrame(rows, columns=[*PAIR, 'removal', 'value', 'lo', 'hi', 't_max', 'end', 'test'])
+            if within or removal in ('none', 'both'):
+                rows.append((*pair, removal, value))
+    table = pd.DataFrame(rows, columns=[*PAIR, 'removal', 'value'])
+    return table.assign(lo=0., hi=1., t_max=.5, end=0., test=table.value/2)
 
 # %% ../../nbs/9_study/claims.ipynb #made_study
 def made_study(
@@ -162,7 +178,8 @@ def frechet_evidence(claim, frames)->Evidence:
     again = frames['means_without']
     parts = []
     for wanted in claim.sides:
-        if wanted['label'] not in set(again.label): return UNSEEN._replace(note='means without each network: not measured')
+        if wanted['label'] not in set(again.label):
+            return UNSEEN._replace(note='means without each network: not measured')
         parts.append(of_means(frames['means'], again, wanted['column'], wanted['label']))
     return Evidence(combine(parts, [1, -1]))
 
@@ -183,21 +200,26 @@ def numbers(
 def correlation_evidence(claim, frames)->Evidence:
     "Rank correlation of two columns within classes."
     x, y = claim.sides
-    one, two = (numbers(frames, labels=claim.labels, **s) for s in (x, y))
+    one = numbers(frames, labels=claim.labels, **x)
+    two = numbers(frames, labels=claim.labels, **y)
     names = networks_of(one)
-    joined = one.rename(columns={x['column']: 'x'}).merge(two.rename(columns={y['column']: 'y'}), on=names)
+    one = one.rename(columns={x['column']: 'x'})
+    two = two.rename(columns={y['column']: 'y'})
+    joined = one.merge(two, on=names)
     if len(joined)<3: return UNSEEN
     joined = joined.astype(dict(x=float, y=float))
     r = within(joined, 'x', 'y', np.random.default_rng(0))
-    return Evidence(r.effect, Interval(r.value, r.lo, r.hi, r.effect.n), r.p)
+    lo, hi = min(r.lo, r.value), max(r.hi, r.value)      # a perfect order lies beyond any finite artanh r
+    return Evidence(r.effect, Interval(r.value, lo, hi, r.effect.n), r.p)
 
 # %% ../../nbs/9_study/claims.ipynb #found_evidence
 def found_evidence(claim, frames)->Evidence:
     "Share of joined pairs, and the worst error of any."
     wanted, = claim.sides
-    rows = pick(frames[claim.table], wanted['label'], removal=wanted['removal'])
+    label, removal, limit = wanted['label'], wanted['removal'], wanted['limit']
+    rows = pick(frames[claim.table], label, removal=removal)
     if rows.empty: return UNSEEN
-    got = found(rows, wanted['limit'])
+    got = found(rows, limit)
     networks = len(numbered(rows)[0])
     shown = Interval(got.share, got.lo, got.hi, networks)
     return Evidence(Effect(got.share, math.nan, math.nan, networks), shown, None, got.verdict, str(got))
@@ -224,7 +246,9 @@ def of_statistic(
 
 def mean_across(rows, column, a, b)->float:
     "Mean over the pairs of one network of each class."
-    both = (rows.label_a==a) & (rows.label_b==b) | (rows.label_a==b) & (rows.label_b==a)
+    one_way = (rows.label_a==a) & (rows.label_b==b)
+    other_way = (rows.label_a==b) & (rows.label_b==a)
+    both = one_way | other_way
     values = rows[column][both]
     return float(values.mean()) if len(values) else math.nan
 
@@ -232,32 +256,42 @@ def mean_across(rows, column, a, b)->float:
 def star_evidence(claim, frames)->Evidence:
     "Mean across two classes, less the mean within the classes of the second side."
     pair, inside = claim.sides
-    column, (a, b) = pair['column'], pair['labels']
-    rows = _measured(among(frames[claim.table], (a, b)), column)
+    column = pair['column']
+    a, b = pair['labels']
+    rows = among(frames[claim.table], (a, b))
+    rows = _measured(rows, column)
     rows = rows[rows.removal==pair['removal']]
     def statistic(r):
+        across_classes = mean_across(r, column, a, b)
         means = [mean_across(r, column, label, label) for label in inside['labels']]
-        return mean_across(r, column, a, b) - sum(means)/len(means)
+        return across_classes - sum(means)/len(means)
     return Evidence(of_statistic(rows, statistic))
 
 # %% ../../nbs/9_study/claims.ipynb #checks
 def matched_evidence(claim, frames)->Evidence:
     "Largest less smallest class mean of the logarithm of a column."
     column = claim.sides[0]['column']
-    rows = _measured(among(frames[claim.table], claim.labels), column)
-    if rows.empty or not (rows[column]>0).all(): return UNSEEN
+    rows = among(frames[claim.table], claim.labels)
+    rows = _measured(rows, column)
+    positive = (rows[column]>0).all()
+    classes = [label for label in claim.labels if label in set(rows.label)]
+    if len(classes)<2 or not positive: return UNSEEN
     logs = np.log(rows[column].astype(float))
-    means = [of_networks(logs[rows.label==label]) for label in claim.labels]
-    means = sorted((m for m in means if m.n), key=lambda m: m.value)
-    return Evidence(combine([means[-1], means[0]], [1, -1])) if len(means)>1 else UNSEEN
+    means = [of_networks(logs[rows.label==label]) for label in classes]
+    means.sort(key=lambda m: m.value)
+    return Evidence(combine([means[-1], means[0]], [1, -1]))
 
+# %% ../../nbs/9_study/claims.ipynb #formula_evidence
 def formula_evidence(claim, frames)->Evidence:
     "Largest distance of the mean measurement from the formula along the path, a share of its highest value."
     rows = frames[claim.table]
     rows = rows[rows.quantity==claim.sides[0]['quantity']]
     if rows.empty: return UNSEEN
-    off = (rows.measured - rows.theory).astype(float)/rows.theory.max()
-    means = [of_networks(part) for _, part in off.groupby(rows['at'])]
+    highest = rows.theory.max()
+    off = (rows.measured - rows.theory)/highest
+    means = []
+    for _, part in off.astype(float).groupby(rows['at']):
+        means.append(of_networks(part))
     worst = max(means, key=lambda m: abs(m.value))
     return Evidence(worst._replace(value=abs(worst.value)))
 
@@ -318,8 +352,9 @@ def at_fixed_sigma(flatness:pd.DataFrame, how:How)->pd.DataFrame:
     rows = flatness[flatness.sigma==sigma]
     searched = how.sigma is None and SIGMA.get(how.arch)==sigma
     others = rows[~rows.seed.isin(SEARCH_SEEDS)]
-    enough = others.groupby('label').seed.nunique().reindex(rows.label.unique(), fill_value=0)
-    return others if searched and (enough>=3).all() else rows
+    counts = others.groupby('label').seed.nunique()
+    counts = counts.reindex(rows.label.unique(), fill_value=0)
+    return others if searched and (counts>=3).all() else rows
 
 # %% ../../nbs/9_study/claims.ipynb #loss_barriers
 def loss_barriers(
@@ -340,9 +375,11 @@ def pair_margins(
     pairs = distances[PAIR].drop_duplicates()
     if 'margin' not in minima: return pairs.assign(margin=math.nan)
     margin = minima.set_index(['label', 'seed']).margin
-    first = margin.reindex(pd.MultiIndex.from_frame(pairs[PAIR[:2]])).to_numpy(float)
-    second = margin.reindex(pd.MultiIndex.from_frame(pairs[PAIR[2:]])).to_numpy(float)
-    return pairs.assign(margin=(first + second)/2)
+    ends = []
+    for names in (PAIR[:2], PAIR[2:]):
+        networks = pd.MultiIndex.from_frame(pairs[names])
+        ends.append(margin.reindex(networks).to_numpy(float))
+    return pairs.assign(margin=(ends[0] + ends[1])/2)
 
 # %% ../../nbs/9_study/claims.ipynb #reaches
 def reaches(
@@ -355,7 +392,8 @@ def reaches(
     for end in 'ab':
         names = {f'label_{end}': 'label', f'seed_{end}': 'seed'}
         parts.append(rows.rename(columns=names)[['label', 'seed', 'value']])
-    return pd.concat(parts).groupby(['label', 'seed'], as_index=False, sort=False).value.mean()
+    both = pd.concat(parts)
+    return both.groupby(['label', 'seed'], as_index=False, sort=False).value.mean()
 
 def removed_by(how:How)->str:
     "The most that is removed before a barrier is read."
@@ -476,7 +514,9 @@ def ordering_claims(
     claims = [compared(m, 'rsgd', group, m.name, 'rsgd', m.flat, 'sgd'),
               compared(m, 'adv', group, m.name, 'adv', m.sharp, 'sgd')]
     if group!='paper': return claims
-    return claims + [compared(m, f'rsgd-vs-{c}', 'control', f'{m.name} of controls', 'rsgd', m.flat, c) for c in CONTROLS]
+    for c in CONTROLS:
+        claims.append(compared(m, f'rsgd-vs-{c}', 'control', f'{m.name} of controls', 'rsgd', m.flat, c))
+    return claims
 
 # %% ../../nbs/9_study/claims.ipynb #explained_by
 def explained_by(
@@ -552,25 +592,36 @@ def barrier_matrix(
             table.loc[a, b] = mean_across(rows, column, a, b)
     return table
 
+# %% ../../nbs/9_study/claims.ipynb #across_claim
+def tolerance(frames:dict, m:Measure, inside:tuple)->float:
+    "How much higher a barrier may be and still count as not higher: the margin beside the mean within classes."
+    barriers, margin = frames['barriers'], MARGINS['barrier']
+    if barriers.empty: return margin.absolute
+    table = barrier_matrix(barriers, m.where['removal'], m.column)
+    means = [table.loc[label, label] for label in inside]
+    middle = float(np.mean(means))
+    return margin.beside(middle) if math.isfinite(middle) else margin.absolute
+
+def across_claim(id, m:Measure, frames, other:str, inside:tuple, words:str)->Claim:
+    "The barrier between rsgd and another class is not higher than the mean within some classes."
+    names = [f'{m.symbol}({label}–{label})' for label in inside]
+    within = names[0] if len(names)==1 else f'({" + ".join(names)})/2'
+    pair = dict(column=m.column, labels=('rsgd', other), removal=m.where['removal'])
+    return Claim(
+        id, 'further', 'across classes', words,
+        f'{m.symbol}(rsgd–{other}) − {within}; {m.unit}',
+        'star', m.table, (pair, dict(labels=inside)), ('rsgd', other),
+        direction='<',
+        threshold=tolerance(frames, m, inside))
+
 # %% ../../nbs/9_study/claims.ipynb #across_claims
 def across_claims(m:Measure, frames:dict)->list:
     "A barrier across classes is not higher than those within; a flat network is the centre of a star."
-    table = barrier_matrix(frames['barriers'], m.where['removal'], m.column) if len(frames['barriers']) else None
-    claims = []
-    def add(id, a, b, inside, words):
-        middle = 0. if table is None else float(np.mean([table.loc[l, l] for l in inside]))
-        margin = MARGINS['barrier'].beside(middle) if math.isfinite(middle) else MARGINS['barrier'].absolute
-        within = ' + '.join(f'{m.symbol}({l}–{l})' for l in inside)
-        within = f'({within})/2' if len(inside)>1 else within
-        pair = dict(column=m.column, labels=(a, b), removal=m.where['removal'])
-        claims.append(Claim(
-            id, 'further', 'across classes', words, f'{m.symbol}({a}–{b}) − {within}; {m.unit}',
-            'star', m.table, (pair, dict(labels=inside)), (a, b), direction='<', threshold=margin))
-    add('across-rsgd-sgd', 'rsgd', 'sgd', ('rsgd', 'sgd'),
-        'the barrier between rsgd and sgd minima is not higher than those within the two classes')
+    words = 'the barrier between rsgd and sgd minima is not higher than those within the two classes'
+    claims = [across_claim('across-rsgd-sgd', m, frames, 'sgd', ('rsgd', 'sgd'), words)]
     for other in ('sgd', 'adv'):
-        add(f'star-rsgd-{other}', 'rsgd', other, (other,),
-            f'rsgd minima join {other} minima at least as well as these join each other')
+        words = f'rsgd minima join {other} minima at least as well as these join each other'
+        claims.append(across_claim(f'star-rsgd-{other}', m, frames, other, (other,), words))
     return claims
 
 # %% ../../nbs/9_study/claims.ipynb #bend_claims
@@ -621,8 +672,9 @@ def solver_claims(frames:dict)->list:
     read = 'exact' if 'exact' in set(frames['solvers'].statistics) else 'none'
     better = 'matching by fw instead of greedy lowers the barrier between {} minima'
     renewed = 'recomputed statistics of normalisations lower the barrier between matched {} minima'
-    wanted = (('solver', better, ('greedy', read), ('fw', read), 'b({0}, greedy) − b({0}, fw)'),
-              ('statistics', renewed, ('greedy', 'none'), ('greedy', 'exact'), 'b({0}, interpolated) − b({0}, recomputed)'))
+    wanted = (
+        ('solver', better, ('greedy', read), ('fw', read), 'b({0}, greedy) − b({0}, fw)'),
+        ('statistics', renewed, ('greedy', 'none'), ('greedy', 'exact'), 'b({0}, interpolated) − b({0}, recomputed)'))
     claims = []
     for name, words, *ways, statistic in wanted:
         for l in MAIN:
@@ -669,8 +721,12 @@ def theory_claims(by:dict)->list:
         ('lower', 'lower barriers', 'pairs', PAIR_MARGIN, by['barrier'], -1),
         ('star', 'lower barriers to other classes (a star-shaped set of solutions)', 'networks', MARGIN, reach, -1)]
     if 'loss' in by: wanted.append(('loss', 'lower barriers of the loss', 'pairs', PAIR_MARGIN, by['loss'], -1))
-    return [correlated(f'theory-{name}', 'theory', 'theory', f'a larger margin goes with {words}', over, x, y,
-                       PLACES['theory'], sign) for name, words, over, x, y, sign in wanted]
+    claims = []
+    for name, words, over, x, y, sign in wanted:
+        statement = f'a larger margin goes with {words}'
+        claims.append(correlated(
+            f'theory-{name}', 'theory', 'theory', statement, over, x, y, PLACES['theory'], sign))
+    return claims
 
 # %% ../../nbs/9_study/claims.ipynb #check_claims
 LOSS_RATIO = .1       # largest difference of class means of log loss that counts as matched
@@ -678,14 +734,21 @@ FORMULA = .1          # largest distance from the formula, a share of its highes
 
 def check_claims()->list:
     "Classes have the same training loss; the simulation of a perceptron follows the formula."
-    return [
-        Claim('matched-loss', 'check', 'check', 'the classes are matched in training loss',
-              'largest − smallest class mean of log training loss', 'matched', 'minima', (dict(column='train_loss'),), MAIN,
-              direction='<', threshold=LOSS_RATIO),
-        Claim('theory-geodesic', 'check', 'check',
-              'the error between random solutions of a perceptron follows the replica formula',
-              'largest distance from the formula along the path, as a share of its highest value',
-              'formula', 'perceptrons', (dict(quantity='geodesic'),), ('perceptron',), direction='<', threshold=FORMULA)]
+    matched = Claim(
+        'matched-loss', 'check', 'check',
+        'the classes are matched in training loss',
+        'largest − smallest class mean of log training loss',
+        'matched', 'minima', (dict(column='train_loss'),), MAIN,
+        direction='<',
+        threshold=LOSS_RATIO)
+    formula = Claim(
+        'theory-geodesic', 'check', 'check',
+        'the error between random solutions of a perceptron follows the replica formula',
+        'largest distance from the formula along the path, as a share of its highest value',
+        'formula', 'perceptrons', (dict(quantity='geodesic'),), ('perceptron',),
+        direction='<',
+        threshold=FORMULA)
+    return [matched, formula]
 
 # %% ../../nbs/9_study/claims.ipynb #all_claims
 def all_claims(
@@ -694,11 +757,20 @@ def all_claims(
     )->list:
     "Every claim of the study, group by group."
     by = measures(frames, how)
-    claims = [c for name in ('flatness', 'generalisation', 'distance', 'barrier') for c in ordering_claims(by[name])]
+    barrier = by['barrier']
+    claims = []
+    for name in ('flatness', 'generalisation', 'distance', 'barrier'):
+        claims += ordering_claims(by[name])
     claims += ordering_claims(by['energy'], 'further')
-    claims += small_claims(by['barrier'])
-    claims += removal_claims(by['barrier'], steps=SIGNED if how.binary else STEPS)
-    claims += correlation_claims(by) + bend_claims(how) + null_claims(by['distance']) + across_claims(by['barrier'], frames)
-    if not how.binary: claims += loss_claims(by) + further_claims(frames, by)
-    claims += theory_claims(by) + check_claims()
+    claims += small_claims(barrier)
+    claims += removal_claims(barrier, steps=SIGNED if how.binary else STEPS)
+    claims += correlation_claims(by)
+    claims += bend_claims(how)
+    claims += null_claims(by['distance'])
+    claims += across_claims(barrier, frames)
+    if not how.binary:
+        claims += loss_claims(by)
+        claims += further_claims(frames, by)
+    claims += theory_claims(by)
+    claims += check_claims()
     return sorted(claims, key=lambda c: GROUPS.index(c.group))

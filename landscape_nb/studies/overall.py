@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['BESIDE_SGD', 'SEEDS', 'FLAT', 'REMOVED', 'QUESTIONS', 'NOTHING_KEPT', 'PHRASES', 'Run', 'read_runs', 'Question',
-           'each', 'runs_for', 'answers', 'counts', 'is_correlation', 'effect_of_row', 'Overall', 'overall_of',
-           'signs_of', 'overall_cell', 'answers_markdown', 'claims_markdown_overall', 'verb', 'listed', 'counted',
-           'spread', 'sized', 'explained_words', 'prose', 'headline', 'conclusions_markdown']
+           'each', 'runs_for', 'row_of', 'answers', 'counts', 'is_correlation', 'effect_of_row', 'Overall',
+           'overall_of', 'signs_of', 'overall_cell', 'answers_markdown', 'claims_markdown_overall', 'verb', 'listed',
+           'counted', 'spread', 'supported', 'sized', 'explained_words', 'prose', 'headline', 'conclusions_markdown']
 
 # %% ../../nbs/9_study/overall.ipynb #imports
 import json, math
@@ -20,7 +20,7 @@ from ..report import markdown_table, read_table
 from .claims import MAIN, PLACES
 from .effects import Effect, Pooled, of_networks, pooled
 from .intervals import Interval
-from .pages import SIGNS, verdict_sign
+from .pages import claim_cell, verdict_sign
 from .verdicts import OUTCOMES
 
 # %% ../../nbs/9_study/overall.ipynb #Run
@@ -65,7 +65,8 @@ SEEDS = 'several networks of each class are trained here, and the interval is ov
 
 # %% ../../nbs/9_study/overall.ipynb #QUESTIONS
 FLAT = (
-    Question('flatness ordering', 'optimizers find minima of different flatness: rsgd flatter and adv sharper than sgd',
+    Question('flatness ordering',
+             'optimizers find minima of different flatness: rsgd flatter and adv sharper than sgd',
              PLACES['flatness'], each('flatness', BESIDE_SGD),
              f'flatness is compared at the noise at which the error has risen by a tenth; {SEEDS}'),
     Question('flatness and generalisation', 'flatter minima generalise better', PLACES['generalisation'],
@@ -100,13 +101,18 @@ def runs_for(question:Question, runs:Sequence[Run])->list:
     "The runs that can answer a question."
     return [r for r in runs if (r.arch in BINARY)==question.signs]
 
+def row_of(run:Run, id:str):
+    "The row of a claim in a run; None where the run does not make it."
+    if id not in run.claims.index: return None
+    return next(run.claims.loc[[id]].itertuples())
+
 def answers(question:Question, runs:Sequence[Run])->list:
     "The rows of all claims of a question in all runs that measured them."
     rows = []
     for run in runs_for(question, runs):
-        for id in question.ids:
-            if id in run.claims.index: rows.append(next(run.claims.loc[[id]].itertuples()))
-    return [r for r in rows if math.isfinite(r.estimate)]
+        found = [row_of(run, id) for id in question.ids]
+        rows += [row for row in found if row is not None]
+    return [row for row in rows if math.isfinite(row.estimate)]
 
 def counts(verdicts)->dict:
     "How often each verdict occurs, in the order of `OUTCOMES`."
@@ -133,14 +139,20 @@ class Overall(NamedTuple):
 
 def overall_of(rows:list)->Overall:
     "The estimate of one claim over the runs that measured it."
-    effects = [effect_of_row(r) for r in rows]
+    effects = [effect_of_row(row) for row in rows]
     got = pooled(effects)
-    if not got.effect.n: got = Pooled(of_networks([e.value for e in effects]), math.nan, math.nan)
+    if not got.effect.n:
+        plain = of_networks([e.value for e in effects])
+        got = Pooled(plain, math.nan, math.nan)
     shown = got.effect.interval()
-    threshold, sign = rows[0].threshold, 1 if rows[0].direction=='>' else -1
-    low, high = sorted([sign*(shown.lo - threshold), sign*(shown.hi - threshold)])
-    if is_correlation(rows[0]): shown = Interval(*map(math.tanh, shown[:3]), shown.n)
-    return Overall(shown, got.i2, bool(low>0), bool(high<0))
+    first = rows[0]
+    above, below = shown.lo>first.threshold, shown.hi<first.threshold
+    claimed = first.direction=='>'
+    if is_correlation(first):
+        r, lo, hi = np.tanh(shown[:3])
+        shown = Interval(float(r), float(lo), float(hi), shown.n)
+    holds, against = (above, below) if claimed else (below, above)
+    return Overall(shown, got.i2, holds, against)
 
 # %% ../../nbs/9_study/overall.ipynb #signs_of
 def signs_of(question:Question, run:Run)->str:
@@ -148,9 +160,10 @@ def signs_of(question:Question, run:Run)->str:
     if (run.arch in BINARY)!=question.signs: return ''
     signs = []
     for id in question.ids:
-        there = id in run.claims.index
-        signs.append(verdict_sign(next(run.claims.loc[[id]].itertuples())) if there else '–')
-    return ' '.join(signs) if set(signs)!={'–'} else '–'
+        row = row_of(run, id)
+        signs.append('–' if row is None else verdict_sign(row))
+    measured = set(signs)!={'–'}
+    return ' '.join(signs) if measured else '–'
 
 def overall_cell(question:Question, runs:Sequence[Run])->str:
     "The overall estimate of the first claim of a question that has one."
@@ -187,12 +200,13 @@ def _claim_cells(question, rows, id, runs)->list:
     "One row of the large table."
     cells = [rows[0].statement]
     for run in runs:
-        asked = run in runs_for(question, runs) and id in run.claims.index
-        row = next(run.claims.loc[[id]].itertuples()) if asked else None
-        size = row and Interval(row.estimate, row.lo, row.hi, row.n)
-        cells.append(f'{verdict_sign(row)} {size}' if row and str(size)!='-' else '–')
+        asked = (run.arch in BINARY)==question.signs
+        row = row_of(run, id) if asked else None
+        cells.append('–' if row is None else claim_cell(row))
     got = overall_of(rows)
-    return [*cells, str(got.shown), f'{got.i2:.2f}' if math.isfinite(got.i2) else '–']
+    cells.append(str(got.shown))
+    cells.append(f'{got.i2:.2f}' if math.isfinite(got.i2) else '–')
+    return cells
 
 # %% ../../nbs/9_study/overall.ipynb #words
 def verb(number:int, one:str, many:str)->str:
@@ -225,24 +239,36 @@ def spread(i2:float)->str:
     return 'most of the spread lies between runs'
 
 # %% ../../nbs/9_study/overall.ipynb #sizes
+def supported(got:dict)->str: # id -> Overall
+    "Which claims the overall intervals support, contradict and leave open."
+    groups = {'supports': [], 'contradicts': [], 'leaves open': []}
+    for id, o in got.items():
+        word = 'supports' if o.holds else 'contradicts' if o.against else 'leaves open'
+        groups[word].append(id)
+    return listed([f'{word} {listed(ids)}' for word, ids in groups.items() if ids])
+
 def sized(question:Question, rows:list)->str:
-    "Which claims the overall interval supports, and the size of the first."
-    by = {id: [r for r in rows if r.id==id] for id in question.ids}
-    got = {id: overall_of(own) for id, own in by.items() if own}
+    "What the overall intervals say, and the size of the first."
+    got = {}
+    for id in question.ids:
+        own = [row for row in rows if row.id==id]
+        if own: got[id] = overall_of(own)
     shown = {id: o for id, o in got.items() if math.isfinite(o.shown.lo)}
     if not shown: return 'There is no interval over all runs.'
-    groups = [('supports', [i for i, o in shown.items() if o.holds]),
-              ('contradicts', [i for i, o in shown.items() if o.against]),
-              ('leaves open', [i for i, o in shown.items() if not o.holds and not o.against])]
-    said = [f'{verb} {listed(ids)}' for verb, ids in groups if ids]
     first, most = next(iter(shown.items()))
     differ = spread(most.i2)
-    return f'The overall interval {listed(said)}; that of {first} is {most.shown}{f", and {differ}" if differ else ""}.'
+    tail = f', and {differ}' if differ else ''
+    return f'The overall interval {supported(shown)}; that of {first} is {most.shown}{tail}.'
 
+# %% ../../nbs/9_study/overall.ipynb #explained-words
 def explained_words(rows:list)->str:
     "Whether a plainer recipe explains it."
-    names = sorted({part.partition(' explains')[0] for r in rows for part in r.explained.split('; ') if part})
-    return f'More than half of an effect is explained by {listed(names)}. ' if names else ''
+    names = set()
+    for row in rows:
+        parts = [part for part in row.explained.split('; ') if part]
+        names.update(part.partition(' explains')[0] for part in parts)
+    if not names: return ''
+    return f'More than half of an effect is explained by {listed(sorted(names))}. '
 
 # %% ../../nbs/9_study/overall.ipynb #prose
 def prose(question:Question, runs:Sequence[Run])->str:
@@ -255,14 +281,20 @@ def prose(question:Question, runs:Sequence[Run])->str:
 
 def headline(runs:Sequence[Run])->str:
     "How many claims of the paper are decided."
-    found = [r for run in runs for r in run.claims.itertuples() if r.group=='paper']
-    if not found: return NOTHING_KEPT
-    seen = counts(r.verdict for r in found)
-    decided = seen['holds'] + seen['does not hold']
-    return (f"Decided / equivalent / saturated / undecided: {decided} / {seen['equivalent']} / {seen['saturated']} / "
-            f"{seen['undecided']} of {len(found)} claims on {len(runs)} {'run' if len(runs)==1 else 'runs'} "
-            f"({seen['holds']} hold, {seen['does not hold']} do not).")
+    verdicts = []
+    for run in runs:
+        claims = run.claims
+        verdicts += list(claims.verdict[claims.group=='paper'])
+    if not verdicts: return NOTHING_KEPT
+    seen = counts(verdicts)
+    yes, no = seen['holds'], seen['does not hold']
+    rest = [seen[word] for word in ('equivalent', 'saturated', 'undecided')]
+    numbers = ' / '.join(map(str, [yes + no, *rest]))
+    where = f'{len(verdicts)} claims on {verb(len(runs), "run", "runs")}'
+    return f'Decided / equivalent / saturated / undecided: {numbers} of {where} ({yes} hold, {no} do not).'
 
+# %% ../../nbs/9_study/overall.ipynb #conclusions_markdown
 def conclusions_markdown(runs:Sequence[Run])->str:
     "A paragraph per question."
-    return '\n\n'.join(f'**{q.name}.** {prose(q, runs)}' for q in QUESTIONS)
+    parts = [f'**{q.name}.** {prose(q, runs)}' for q in QUESTIONS]
+    return '\n\n'.join(parts)
