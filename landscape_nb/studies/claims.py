@@ -183,7 +183,7 @@ def frechet_evidence(claim, frames)->Evidence:
         parts.append(of_means(frames['means'], again, wanted['column'], wanted['label']))
     return Evidence(combine(parts, [1, -1]))
 
-# %% ../../nbs/9_study/claims.ipynb #correlation_evidence
+# %% ../../nbs/9_study/claims.ipynb #numbers
 def numbers(
     frames:dict,
     table:str,
@@ -197,6 +197,7 @@ def numbers(
         rows = rows[rows[name]==value]
     return rows[[*networks_of(rows), column]]
 
+# %% ../../nbs/9_study/claims.ipynb #correlation
 def correlation_evidence(claim, frames)->Evidence:
     "Rank correlation of two columns within classes."
     x, y = claim.sides
@@ -395,6 +396,7 @@ def reaches(
     both = pd.concat(parts)
     return both.groupby(['label', 'seed'], as_index=False, sort=False).value.mean()
 
+# %% ../../nbs/9_study/claims.ipynb #with_derived
 def removed_by(how:How)->str:
     "The most that is removed before a barrier is read."
     return 'permutation' if how.binary else 'both'

@@ -48,6 +48,7 @@ def centred(u:Tensor)->Tensor: # [units, everything else]
     varies = rest.square().sum(1, keepdim=True) > FLAT*size
     return rest*varies
 
+# %% ../../nbs/9_study/further.ipynb #moments-hook
 class _Moments:
     "A hook of one module that adds up the moments of what two states make of its input."
     def __init__(self, name, p, q):
@@ -128,8 +129,10 @@ def _settled(study, label, seed):
 def _layers(study, label, sa, sb)->list[dict]:
     "A row for every layer and each of the two angles."
     b = study.bench()
-    p, q = (b.torus.project(_settled(study, label, s)) for s in (sa, sb))
-    q = align(b.sym, p, q, 'greedy').state
+    u = _settled(study, label, sa)
+    v = _settled(study, label, sb)
+    p = b.torus.project(u)
+    q = align(b.sym, p, b.torus.project(v), 'greedy').state
     weights = dict(b.torus.layer_angles(p, q))
     weights['all'] = b.torus.dist(p, q, rms=True)
     theta = data_angles(b.model, p, q, b.data.x_train[:IMAGES])
@@ -140,8 +143,14 @@ def _layers(study, label, sa, sb)->list[dict]:
         rows += [dict(metric=metric, layer=k, rms=v) for k, v in by_layer.items()]
     return rows
 
+# %% ../../nbs/9_study/further.ipynb #layers-spec
 def _layers_spec(study, label, sa, sb):
-    return spec_of(study, 'layers', (label, sa), (label, sb), images=IMAGES, moments='centred', null='refreshed')
+    return spec_of(
+        study, 'layers',
+        (label, sa), (label, sb),
+        images=IMAGES,
+        moments='centred',
+        null='refreshed')
 
 def _layer_rows(study, *pair):
     spec = _layers_spec(study, *pair)
@@ -170,15 +179,22 @@ def centre_of(study, states:list)->tuple: # state, its training error, what is l
         state, residual = centre.state, centre.error
     return state, b.ev(b.ev.refresh(state)).error, residual
 
+# %% ../../nbs/9_study/further.ipynb #without_two
 def without_two(study, label, seeds, states)->list[dict]:
     "A row for each network and each other one that is left out as well; the two may change places."
     rows = []
-    for (i, a), (k, b) in itertools.combinations(enumerate(seeds), 2):
-        others = [s for j, s in enumerate(states) if j not in (i, k)]
+    numbers = range(len(seeds))
+    for i, k in itertools.combinations(numbers, 2):
+        others = [states[j] for j in numbers if j not in (i, k)]
         state, error, _ = centre_of(study, others)
-        for left_out, seed, own in ((a, b, states[k]), (b, a, states[i])):
-            rms = study.bench().torus.dist(state, own, rms=True)
-            rows.append(dict(label=label, left_out=left_out, seed=seed, rms=rms, error=error))
+        for out, own in ((i, k), (k, i)):
+            rms = study.bench().torus.dist(state, states[own], rms=True)
+            rows.append(dict(
+                label=label,
+                left_out=seeds[out],
+                seed=seeds[own],
+                rms=rms,
+                error=error))
     return rows
 
 # %% ../../nbs/9_study/further.ipynb #means-rows
@@ -225,6 +241,7 @@ def _solvers_spec(study, label, sa, sb):
         points=study.size.points,
         solvers=SOLVERS)
 
+# %% ../../nbs/9_study/further.ipynb #solvers-record
 def _solvers(study, label, sa, sb)->list[dict]:
     "A row for every solver and what is done to statistics."
     b = study.bench()

@@ -63,7 +63,7 @@ def each(prefix:str, labels:tuple=MAIN)->tuple:
 BESIDE_SGD = ('rsgd', 'adv')
 SEEDS = 'several networks of each class are trained here, and the interval is over networks'
 
-# %% ../../nbs/9_study/overall.ipynb #QUESTIONS
+# %% ../../nbs/9_study/overall.ipynb #known-questions
 FLAT = (
     Question('flatness ordering',
              'optimizers find minima of different flatness: rsgd flatter and adv sharper than sgd',
@@ -84,6 +84,8 @@ REMOVED = (
              PLACES['removal'], each('permutation'), 'the effect of permutations is separated from that of scales'),
     Question('removal of both', 'results hinge on the removal of symmetries: here of both kinds',
              PLACES['removal'], each('removal'), f'the same pairs are compared before and after; {SEEDS}'))
+
+# %% ../../nbs/9_study/overall.ipynb #other-questions
 QUESTIONS = (*FLAT, *REMOVED,
     Question('a single bend', 'minima are connected by zero-error paths with a single bend', PLACES['bend'],
              each('bend'), 'a bend that was not found is undecided, since more steps might find it'),
@@ -119,7 +121,7 @@ def counts(verdicts)->dict:
     seen = Counter(verdicts)
     return {word: seen[word] for word in OUTCOMES}
 
-# %% ../../nbs/9_study/overall.ipynb #overall_of
+# %% ../../nbs/9_study/overall.ipynb #effect_of_row
 def is_correlation(row)->bool:
     "Whether a row shows r, while its error is that of artanh r."
     return row.statistic.startswith('rank correlation')
@@ -130,6 +132,7 @@ def effect_of_row(row)->Effect:
     if is_correlation(row): value = math.atanh(max(-.999, min(.999, value)))
     return Effect(value, row.se, row.df, int(row.n))
 
+# %% ../../nbs/9_study/overall.ipynb #Overall
 class Overall(NamedTuple):
     "One claim over all runs."
     shown:Interval     # n: the number of runs
