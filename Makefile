@@ -5,7 +5,7 @@ BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
 
-.PHONY: help setup data reproduce results gallery test test-all types export docs clean
+.PHONY: help setup data reproduce results claims gallery test test-all types export docs clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -20,8 +20,11 @@ data:  ## Fashion-MNIST
 reproduce: setup  ## the whole study, as in: make reproduce ARCH=resnet18 PRESET=paper
 	@$(BIN)/python tools/reproduce.py $(MAKEOVERRIDES) || [ $$? = 130 ]    # interrupted: it has said so
 
-results: setup  ## keep the claims, small tables and figures of that run beside the pages
+results: setup  ## keep the claims, tables, figures and the notebook of that run beside the pages
 	@$(BIN)/python tools/reproduce.py keep $(MAKEOVERRIDES)
+
+claims: setup  ## the claims of every kept run again, from its tables, without training
+	@$(BIN)/python tools/claims.py
 
 GALLERY := mlp lenet resnet18 binary_mlp
 gallery: setup  ## the study on four networks, kept beside the pages, and the table of their claims in README.md

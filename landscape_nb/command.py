@@ -240,7 +240,7 @@ def report(
     if not file.is_file(): raise CommandError(f'{file}: there is no such file; a run of nbs/reproduce.ipynb leaves claims.csv in its folder')
     try: claims = read_table(file)
     except ValueError as e: raise CommandError(f'{file}: no table of claims ({e})') from None
-    wanted = 'id group statement statistic direction threshold estimate lo hi n verdict confounded_with note'.split()
+    wanted = 'id group statement statistic direction threshold estimate lo hi n q verdict explained note'.split()
     if lacking := [c for c in wanted if c not in claims]: raise CommandError(f'{file}: no table of claims, it lacks {", ".join(lacking)}')
     if markdown: print(claims_markdown(claims)); return
     print(f'{file.parent.resolve().name}: ' + ', '.join(f'{v}: {n}' for v, n in claims.verdict.value_counts().items()))
@@ -248,7 +248,7 @@ def report(
         print(f'\n{group}')
         for r in rows.itertuples():
             more = [f'{r.statistic}: {Interval(r.estimate, r.lo, r.hi, r.n)}, claimed {r.direction} {r.threshold:g}, n = {r.n}',
-                    *([f'confounded with {r.confounded_with}'] if r.confounded_with else []), *([r.note] if r.note else [])]
+                    *filter(None, [r.explained, r.note])]
             print(f'  {r.verdict:15s}{r.statement}', *(textwrap.indent(textwrap.fill(l, 100), ' '*17) for l in more), sep='\n')
 
 # %% ../nbs/apps/command.ipynb #main

@@ -5,12 +5,13 @@
 # %% auto #0
 __all__ = ['PALETTE', 'MARKERS', 'VERDICT_COLOURS', 'VERDICT_MARKERS', 'REMOVALS', 'SIZE', 'ERROR', 'ALONG', 'READABLE',
            'measured', 'colour', 'marker', 'classes', 'new_axes', 'legend', 'plot_flatness', 'mean_curve',
-           'draw_curves', 'plot_paths', 'distance_matrix', 'plot_distances', 'plot_barriers', 'plot_bend', 'plane_map',
-           'plot_layers', 'plot_widths', 'claim_scale', 'plot_claims']
+           'draw_curves', 'plot_paths', 'distance_matrix', 'plot_distances', 'plot_barriers', 'plot_across',
+           'plot_bend', 'plane_map', 'plot_layers', 'plot_widths', 'claim_scale', 'plot_claims']
 
 # %% ../nbs/9_study/figures.ipynb #imports
 import math
 import matplotlib.pyplot as plt, numpy as np, pandas as pd
+from .studies.claims import barrier_matrix
 from .studies.intervals import PAIR, Interval, ends, mean_interval, pick
 
 # %% ../nbs/9_study/figures.ipynb #palette
@@ -18,8 +19,13 @@ PALETTE = {'sgd':'#0072B2', 'rsgd':'#009E73', 'adv':'#D55E00', 'sgd-long':'#56B4
            'sam':'#332288', 'asam':'#8899BB', 'swa':'#882255', 'esgd':'#117733', 'adam':'#AA9944', 'lbs':'#BB4488',
            'sgd-twice':'#77DDFF', 'sgd-both':'#DDCC77', 'rsgd-one':'#77CC99', 'adv-shuffled':'#DD5566'}
 MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X', '*', '<', '>', 'p', 'h', 'd', '8', (4, 1, 45), (3, 1, 0), (6, 1, 0))    # one for each class
-VERDICT_COLOURS = {'holds':'#009E73', 'does not hold':'#D55E00', 'undecided':'#AAAAAA'}
-VERDICT_MARKERS = {'holds':'o', 'does not hold':'X', 'undecided':'D'}
+VERDICT_COLOURS = {
+    'holds': '#009E73',
+    'does not hold': '#D55E00',
+    'equivalent': '#0072B2',
+    'saturated': '#662266',
+    'undecided': '#AAAAAA'}
+VERDICT_MARKERS = {'holds': 'o', 'does not hold': 'X', 'equivalent': 's', 'saturated': '^', 'undecided': 'D'}
 REMOVALS = ('none', 'norm', 'permutation', 'both')
 SIZE = (4.8, 3.2)     # inches, one panel
 ERROR, ALONG = 'error (fraction misclassified)', 't (share of the path)'
@@ -157,6 +163,32 @@ def plot_barriers(
     legend(ax)
     return ax
 
+# %% ../nbs/9_study/figures.ipynb #plot_across
+def plot_across(
+    barriers:pd.DataFrame,  # PAIR removal value
+    ax=None,
+    removal:str|None=None,  # None: the most that was removed
+    column:str='value'
+    ):
+    "Heat map of the mean barriers within and across the classes of the paper, the numbers in their places."
+    ax = new_axes(ax, (3.4, 2.8))
+    matrix = barrier_matrix(barriers, removal or measured(barriers)[-1], column)
+    if matrix.isna().all(axis=None):
+        legend(ax)
+        return ax
+    labels = list(matrix)
+    values = matrix.to_numpy(float)
+    image = ax.imshow(np.ma.masked_invalid(values), cmap='cividis', vmin=0)
+    middle = np.nanmax(values)/2
+    for (i, j), v in np.ndenumerate(values):
+        text = f'{v:.3g}' if math.isfinite(v) else '–'
+        ax.text(j, i, text, ha='center', va='center', fontsize=8, color='black' if v>middle else 'white')
+    ax.set_xticks(range(len(labels)), labels)
+    ax.set_yticks(range(len(labels)), labels)
+    ax.tick_params(length=0)
+    ax.figure.colorbar(image, ax=ax, label='barrier (fraction misclassified)')
+    return ax
+
 # %% ../nbs/9_study/figures.ipynb #plot_bend
 def plot_bend(
     bend_paths:pd.DataFrame,  # PAIR removal steps t error
@@ -263,5 +295,5 @@ def plot_claims(
     ax.set(xlim=(-1.05, 2.9), ylim=(len(claims)-.5, -.5))
     ax.tick_params(length=0); ax.spines[:].set_visible(False)
     for v, paint in VERDICT_COLOURS.items(): ax.plot([], [], marker=VERDICT_MARKERS[v], color=paint, label=v)
-    legend(ax, fontsize=7, loc='lower left', bbox_to_anchor=(-.3, 1), ncols=3)
+    legend(ax, fontsize=7, loc='lower left', bbox_to_anchor=(-.3, 1), ncols=5)
     return ax

@@ -802,7 +802,7 @@ def further(self:Study, nets)->dict: # name -> DataFrame
 @patch
 def claims(self:Study, frames:dict, **how)->pd.DataFrame:
     "Every claim, judged; `how` as `claims_table` has it."
-    return claims_table(frames, **how)
+    return claims_table(frames, self.arch, self.dataset, **how)
 
 # %% ../nbs/9_study/study.ipynb #environment
 @patch

@@ -30,8 +30,8 @@ class Page:
         return found[0] if found else None
 
 def pages(folder=ROOT/'nbs'):
-    "Every page, folder by folder."
-    found = [p for p in folder.rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts]
+    "Every page, folder by folder; the executed notebooks of kept runs are no pages."
+    found = [p for p in folder.rglob('*.ipynb') if not {'.ipynb_checkpoints', 'results'} & {*p.relative_to(folder).parts}]
     return [Page(p) for p in sorted(found, key=lambda p: (len(p.relative_to(folder).parts), p))]
 
 def tree(source):

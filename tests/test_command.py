@@ -99,13 +99,19 @@ def test_a_path_is_a_table_and_a_figure(run, files):
     status, out, _ = run(words[:-4], '--n', '50', '--images', 'train', '--points', '3', '--out', 'path.png')
     assert status == 0 and '50 train images' in out and (files/'path.png').read_bytes()[:4] == b'\x89PNG'
 
-def test_a_report_is_text_or_markdown(run, root):
-    kept = str(root/'nbs/results/mlp-fashion_mnist-quick')
-    status, out, _ = run('report', kept)
+@pytest.fixture(scope='module')
+def kept(tmp_path_factory):
+    "The folder of a run: the claims of a made study."
+    from landscape_nb.report import claims_table, save_report
+    from landscape_nb.studies.claims import made_study
+    return save_report(tmp_path_factory.mktemp('kept'), {}, {}, claims_table(made_study(seeds=range(3))), {})
+
+def test_a_report_is_text_or_markdown(run, kept):
+    status, out, _ = run('report', str(kept))
     assert status == 0 and 'rsgd minima are flatter than sgd minima' in out and 'holds' in out
-    claims = pd.read_csv(f'{kept}/claims.csv')
+    claims = pd.read_csv(kept/'claims.csv')
     assert all(s in out for s in claims.statement)
-    status, out, _ = run('report', kept, '--markdown')
+    status, out, _ = run('report', str(kept), '--markdown')
     assert status == 0 and len([l for l in out.splitlines() if l.startswith('|')]) == len(claims) + 2
 
 @pytest.mark.parametrize('line, words', [
@@ -157,12 +163,12 @@ def test_the_console_script_is_this_command(root):
     name, _, value = ini['DEFAULT']['console_scripts'].partition('=')
     assert name == 'landscape' and EntryPoint(name, value, 'console_scripts').load() is main
 
-@pytest.mark.parametrize('line, status, words', [('report {root}/nbs/results/mlp-fashion_mnist-quick', 0, 'rsgd minima are flatter'), ('report nowhere', 1, 'landscape report: nowhere'), ('reports', 2, 'perhaps report?')])
-def test_the_process_ends_with_the_status(files, root, line, status, words):
-    r = subprocess.run([sys.executable, '-c', 'import sys; from landscape_nb.command import main; sys.exit(main())', *line.format(root=root).split()], cwd=files, capture_output=True, text=True,
+@pytest.mark.parametrize('line, status, words', [('report {kept}', 0, 'rsgd minima are flatter'), ('report nowhere', 1, 'landscape report: nowhere'), ('reports', 2, 'perhaps report?')])
+def test_the_process_ends_with_the_status(files, root, kept, line, status, words):
+    r = subprocess.run([sys.executable, '-c', 'import sys; from landscape_nb.command import main; sys.exit(main())', *line.format(kept=kept).split()], cwd=files, capture_output=True, text=True,
                        env=dict(os.environ, PYTHONPATH=str(root)))
     assert r.returncode == status and words in (r.stderr if status else r.stdout) and 'Traceback' not in r.stderr
 
-def test_a_reader_that_closes_the_pipe_is_no_error(files, root):
-    r = subprocess.run([f'"{sys.executable}" -c "import sys; from landscape_nb.command import main; sys.exit(main())" report "{root}/nbs/results/mlp-fashion_mnist-quick" | head -1'], shell=True, cwd=root, capture_output=True, text=True)
-    assert r.stdout.startswith('mlp-fashion_mnist-quick') and r.stderr == ''
+def test_a_reader_that_closes_the_pipe_is_no_error(files, root, kept):
+    r = subprocess.run([f'"{sys.executable}" -c "import sys; from landscape_nb.command import main; sys.exit(main())" report "{kept}" | head -1'], shell=True, cwd=root, capture_output=True, text=True)
+    assert r.stdout.startswith(kept.name) and r.stderr == ''

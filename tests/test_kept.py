@@ -26,14 +26,19 @@ def test_alignment_of_large_networks_reaches_what_it_reached(): compare('large',
 
 def test_barriers_energies_and_distances_are_what_they_were(): compare('landscape', same_error)
 
-def test_claims_of_kept_tables_are_what_they_were():
+# The statistic of these claims changed, and so did the numbers: correlations are taken within classes instead of over all of them; a bend is
+# counted as found or not by pair instead of averaged; the theory check reads the largest distance from the formula instead of an rms, which
+# is never negative. Flatness at a fixed noise has a row of its own, `energy-…`, beside that of σ*. Intervals and verdicts differ everywhere:
+# they come from standard errors of networks and from q-values.
+CHANGED = ('flatness', 'bend', 'theory', 'barrier-distance', 'loss-error')
+
+def test_estimates_of_kept_tables_are_what_they_were():
     from landscape_nb.report import claims_table, read_table
-    from landscape_nb.studies.intervals import check_frames
     frames = {f.stem: read_table(f) for f in (KEPT/'smoke').glob('*.csv') if f.stem != 'claims'}
-    found = claims_table(check_frames(frames)).set_index('id')
+    found = claims_table(frames, sigma=.5).set_index('id')
     with open(KEPT/'smoke/claims.csv', newline='') as h: wanted = {r['id']: r for r in csv.DictReader(h)}
-    assert set(found.index) == wanted.keys()
-    for k, r in wanted.items():
-        assert found.verdict[k] == r['verdict'], k
-        for column in ('estimate', 'lo', 'hi'):
-            if r[column]: assert found[column][k] == pytest.approx(float(r[column]), rel=1e-9, abs=1e-12), (k, column)
+    fixed = {k.replace('flatness', 'energy'): wanted[k] for k in ('flatness-rsgd', 'flatness-adv')}
+    same = {k: r for k, r in wanted.items() if not k.startswith(CHANGED)} | fixed
+    assert len(same) > 40 and wanted.keys() <= set(found.index)
+    for k, r in same.items():
+        if r['estimate']: assert found.estimate[k] == pytest.approx(float(r['estimate']), rel=1e-9, abs=1e-12), k

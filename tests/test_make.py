@@ -1,6 +1,7 @@
 "The Makefile passes on what it is given; what the study does not know is refused."
-import shlex, subprocess, sys
-import pytest
+import gzip, shlex, subprocess, sys
+import nbformat, numpy as np, pytest
+from PIL import Image
 from pages import ROOT
 
 sys.path.insert(0, str(ROOT/'tools'))
@@ -35,13 +36,25 @@ def test_the_environment_is_no_parameter(monkeypatch):
     assert 'arch' not in flags and '-r preset quick' in flags and '-r out out/mlp-fashion_mnist-quick' in flags
 
 def test_results_are_kept_beside_the_pages(tmp_path, monkeypatch):
-    out = tmp_path/'run'
-    for f in ('claims.csv', 'environment.json', 'tables/minima.csv', 'tables/distances.csv', 'figures/paths.png'):
+    out, words, page = tmp_path/'run', ['ARCH=lenet', f'OUT={tmp_path/"run"}'], reproduce.defaults()
+    for f in ('claims.csv', 'environment.json', 'tables/minima.csv', 'tables/distances.csv'):
         (out/f).parent.mkdir(parents=True, exist_ok=True)
-        (out/f).touch()
-    words, page = ['ARCH=lenet', f'OUT={out}'], reproduce.defaults()
+        (out/f).write_text('a,b\n')
+    (out/'figures').mkdir()
+    noise = np.random.default_rng(0).integers(0, 255, (400, 500, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(out/'figures/paths.png')
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(f'"{tmp_path}/run"', metadata=dict(papermill={}))])
+    nbformat.write(nb, out/'reproduce.ipynb')
     monkeypatch.setattr(reproduce, 'ROOT', tmp_path)
     monkeypatch.setattr(reproduce, 'defaults', lambda: page)
-    reproduce.keep(words)
-    kept = {p.name for p in (tmp_path/'nbs/results/lenet-fashion_mnist-quick').iterdir()}
-    assert kept == {'claims.csv', 'environment.json', 'minima.csv', 'paths.png'}
+    to = tmp_path/'nbs/results/lenet-fashion_mnist-quick'
+    def keep():
+        reproduce.keep(words)
+        return {str(p.relative_to(to)): p.read_bytes() for p in to.rglob('*') if p.is_file()}
+    kept = keep()
+    assert kept.keys() == {'claims.csv', 'environment.json', 'tables/minima.csv.gz', 'tables/distances.csv.gz', 'paths.png', 'reproduce.ipynb'}
+    assert gzip.decompress(kept['tables/minima.csv.gz']) == b'a,b\n' and len(kept['paths.png']) <= reproduce.PICTURE
+    assert str(tmp_path) not in kept['reproduce.ipynb'].decode() and 'papermill' not in kept['reproduce.ipynb'].decode()
+    assert keep() == kept, 'the same run gives the same bytes'
+    monkeypatch.setattr(reproduce, 'PAGE_SIZE', 100)
+    assert 'reproduce.ipynb' not in keep()

@@ -143,7 +143,7 @@ def write(path, text):
 
 def write_pages(out):
     "All Markdown and pictures in `out`; returns the navigation."
-    found = [p for p in sorted((ROOT/'nbs').rglob('*.ipynb')) if '.ipynb_checkpoints' not in p.parts]
+    found = [p for p in sorted((ROOT/'nbs').rglob('*.ipynb')) if not {'.ipynb_checkpoints', 'results'} & {*p.relative_to(ROOT/'nbs').parts}]
     notebooks, package = [Notebook(p) for p in found], Package()
     for nb in notebooks:
         (out/nb.name).parent.mkdir(parents=True, exist_ok=True)

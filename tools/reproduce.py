@@ -1,15 +1,15 @@
 """`make reproduce` and `make results`: the study with the parameters of nbs/reproduce.ipynb, given as NAME=value.
 
 `python tools/reproduce.py ARCH=resnet18 PRESET=paper` runs it by papermill; with `keep` in front it copies the claims,
-small tables and figures of the last such run to nbs/results/."""
-import ast, json, os, shutil, subprocess, sys
+all tables (packed), figures, provenance and the executed notebook of the last such run to nbs/results/."""
+import ast, gzip, io, json, os, shutil, subprocess, sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT/'nbs/reproduce.ipynb'
 OURS = dict(preset='quick')                      # where the default of `make` is not that of the page
-TABLES = 'minima flatness barriers bends means solvers widths'.split()
-KEPT = ['claims.csv', 'environment.json', *(f'tables/{k}.csv' for k in TABLES), 'figures/paths.png', 'figures/flatness.png']
+FIGURES = 'paths flatness barriers across claims bend'.split()
+PICTURE, PAGE_SIZE = 60_000, 1_500_000           # bytes of a kept figure, and of the executed notebook
 
 def defaults():
     "The parameters of the page and their values there."
@@ -58,13 +58,44 @@ def reproduce(words):
         print(f'stopped: the same command goes on where it was ({out} holds what is done)', file=sys.stderr)
         return 130
 
+def packed(data):
+    "Compressed bytes that depend on nothing but the data."
+    return gzip.compress(data, mtime=0)
+
+def smaller(data, limit=PICTURE):
+    "A PNG of at most so many bytes: fewer colours, which keeps rare ones apart, then fewer pixels."
+    from PIL import Image
+    image = Image.open(io.BytesIO(data)).convert('RGB')
+    while len(data) > limit:
+        out = io.BytesIO()
+        image.quantize(128, Image.Quantize.MAXCOVERAGE).save(out, 'PNG', optimize=True)
+        data = out.getvalue()
+        image = image.resize([round(.9*side) for side in image.size], Image.Resampling.LANCZOS)
+    return data
+
+def keep_page(page, to):
+    "The executed notebook, without the folder that it was run in; one that is too large is named and left out."
+    text = page.read_text(encoding='utf-8').replace(f'{ROOT}/', '')
+    nb = json.loads(text)
+    for of in [nb, *nb['cells']]: of['metadata'].pop('papermill', None)
+    data = json.dumps(nb, ensure_ascii=False, indent=1).encode() + b'\n'
+    if len(data) > PAGE_SIZE: return print(f'{page} has {len(data)/1e6:.2f} MB, more than {PAGE_SIZE/1e6:g}: left out')
+    (to/page.name).write_bytes(data)
+    from nbdev.clean import nbdev_clean
+    nbdev_clean(str(to/page.name))
+
 def keep(words):
     "Copy what a reader wants to see of the last run beside the pages."
     passed, out = planned(words)
     to = ROOT/'nbs/results'/name_of(defaults() | passed)
-    to.mkdir(parents=True, exist_ok=True)
-    for f in KEPT:
-        if (out/f).exists() or f in KEPT[:2]: shutil.copy(out/f, to)
+    if not (out/'environment.json').exists(): raise SystemExit(f'{out} holds no finished run: environment.json is missing')
+    shutil.rmtree(to, ignore_errors=True)
+    (to/'tables').mkdir(parents=True)
+    for f in ('claims.csv', 'environment.json'): shutil.copy(out/f, to)
+    for f in sorted((out/'tables').glob('*.csv')): (to/'tables'/f'{f.name}.gz').write_bytes(packed(f.read_bytes()))
+    for f in (out/'figures'/f'{name}.png' for name in FIGURES):
+        if f.exists(): (to/f.name).write_bytes(smaller(f.read_bytes()))
+    if (out/PAGE.name).exists(): keep_page(out/PAGE.name, to)
 
 if __name__ == '__main__':
     os.chdir(ROOT)
