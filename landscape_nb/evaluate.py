@@ -361,7 +361,8 @@ def along(self:Evaluator,
     statistics:str='exact'          # one of STATISTICS
 )->Curve:
     "Error and loss at every point of `ts`; a path may carry `logit_scale` for its loss."
-    if not isinstance(ts, Iterable) or not [*ts]:
+    ts = [*ts] if isinstance(ts, Iterable) else ts
+    if not isinstance(ts, list) or not ts:
         raise ValueError(f'ts: wanted one or more numbers in [0, 1], got {ts!r}')
     if not isinstance(path, Corrected): path = Corrected(self, path, statistics)
     errors, losses = [], []

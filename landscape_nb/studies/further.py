@@ -285,6 +285,7 @@ def solvers(study:Study, nets)->pd.DataFrame:
 WIDTHS = dict(
     smoke=dict(other=(.5, 1.)),
     quick=dict(mlp=(.125, .25, .5, 1.), densenet121=(1.,), other=(.5, 1.)),
+    standard=dict(mlp=(.125, .25, .5, 1.), other=(1.,)),
     paper=dict(other=(.25, .5, 1., 2.)),
 )
 
