@@ -306,3 +306,70 @@ def test_odd_but_honest_weights_load(tmp_path):
         for model in (net, None):
             found = load_state(source, model)
             assert all(torch.equal(found[k], v) for k, v in state.items())
+
+# a report
+
+SCRIPT = '<script>alert(1)</script>'
+
+def run_folder(out, change=lambda claims: None):
+    "A finished run without a measurement, whose claims were changed afterwards"
+    from landscape_nb.report import claims_table, csv_bytes, save_report
+    import pandas as pd
+    claims = claims_table({}).astype(object)
+    claims.loc[0, ['estimate', 'lo', 'hi', 'n', 'verdict', 'confounded_with']] = .05, .02, .08, 5, 'holds', 'sgd-wd'
+    save_report(out, dict(minima=pd.DataFrame(dict(label=['sgd'], seed=[0]))), {}, claims, dict(parameters=dict(arch='mlp', dataset='digits', preset='quick')))
+    change(claims)
+    (out/'claims.csv').write_bytes(csv_bytes(claims))
+    return claims
+
+def test_no_cell_of_a_report_is_markup(tmp_path):
+    "A script in any cell of a received run's claims, minima or parameters is shown, or refused as no number; it never runs."
+    from landscape_nb.studies.pages import report_html
+    for column in run_folder(tmp_path/'whole').columns:
+        out = tmp_path/column
+        def spoil(claims): claims.loc[0, column] = SCRIPT
+        run_folder(out, spoil)
+        if column in ('threshold', 'estimate', 'lo', 'hi', 'n', 'verdict'):
+            with pytest.raises(ValueError, match=f'claims.csv: {column}: wanted .* got .<script>'): report_html(out)
+        else: assert SCRIPT not in report_html(out).read_text(), column
+    (tmp_path/'whole'/'tables'/'minima.csv').write_text(f'label,{SCRIPT}\n{SCRIPT},0\n')
+    (tmp_path/'whole'/'environment.json').write_text(json.dumps(dict(parameters=dict(arch=SCRIPT, dataset=SCRIPT, preset=SCRIPT))))
+    assert SCRIPT not in report_html(tmp_path/'whole').read_text()
+
+def test_the_cells_of_a_claim_are_escaped_one_by_one():
+    from types import SimpleNamespace
+    from landscape_nb.studies.pages import _claim
+    row = SimpleNamespace(statement=SCRIPT, statistic=SCRIPT, direction=SCRIPT, threshold=0., estimate=.1, lo=.05, hi=.2, n=SCRIPT, verdict='holds', confounded_with=SCRIPT, note=SCRIPT)
+    assert not any('<script' in cell for cell in _claim(row))
+
+def test_a_full_disk_leaves_the_report_of_before(tmp_path, monkeypatch):
+    "Whichever file is the one that does not fit; nothing is left half written."
+    from landscape_nb.report import save_report
+    import pandas as pd
+    frames = {k: pd.DataFrame(dict(x=[1.5])) for k in ('minima', 'flatness', 'barriers')}
+    save_report(tmp_path, frames, {}, frames['minima'], dict(run=1))
+    before, sync = {p: p.read_bytes() for p in tmp_path.rglob('*') if p.is_file()}, os.fsync
+    newer = {k: f + 1 for k, f in frames.items()}
+    for last in range(len(before)):
+        calls = []
+        def full(fd):
+            calls.append(fd)
+            if len(calls) > last: raise OSError(28, 'No space left on device')
+            sync(fd)
+        with monkeypatch.context() as m:
+            m.setattr(os, 'fsync', full)
+            with pytest.raises(StoreError, match=f'{tmp_path}.* cannot be written .No space left on device.*another folder'):
+                save_report(tmp_path, newer, {}, newer['minima'], dict(run=2))
+        assert {p: p.read_bytes() for p in tmp_path.rglob('*') if p.is_file()} == before
+    save_report(tmp_path, newer, {}, newer['minima'], dict(run=2))
+    assert {p: p.read_bytes() for p in tmp_path.rglob('*') if p.is_file()} != before
+
+def test_a_report_into_a_folder_that_is_read_only(open_path):
+    from landscape_nb.report import save_report
+    import pandas as pd
+    frame = pd.DataFrame(dict(x=[1.5]))
+    out = save_report(open_path/'run', dict(minima=frame), {}, frame, {})
+    for p in (out, out/'tables'): p.chmod(0o555)
+    said = unprivileged(out, lambda: save_report(out, dict(minima=frame), {}, frame, {}) and '')
+    assert said.startswith('StoreError') and f'{out/"tables"} cannot be written (Permission denied): make it writable' in said
+    for p in (out, out/'tables'): p.chmod(0o755)
