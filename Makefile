@@ -3,6 +3,11 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# What is given as NAME=value goes to the commands through the environment, letter by letter: neither make nor a shell reads it as code.
+GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
+$(foreach name,$(GIVEN),$(eval override $(name) := $$(value $(name)))$(eval export $(name)))
+export GIVEN
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
 
 .PHONY: help setup data reproduce results claims gallery test test-all types export docs clean
@@ -12,23 +17,23 @@ help:  ## this list
 	@echo 'parameters of reproduce and results: those of nbs/reproduce.ipynb, in capitals, as in ARCH=resnet18'
 
 setup:  ## the environment: .venv with every requirement
-	@PYTHON='$(PYTHON)' bash tools/setup_venv.sh
+	@bash tools/setup_venv.sh
 
 data:  ## Fashion-MNIST
 	@bash tools/get_data.sh
 
 reproduce: setup  ## the whole study, as in: make reproduce ARCH=resnet18 PRESET=paper
-	@$(BIN)/python tools/reproduce.py $(MAKEOVERRIDES) || [ $$? = 130 ]    # interrupted: it has said so
+	@$(BIN)/python tools/reproduce.py || [ $$? = 130 ]    # interrupted: it has said so
 
 results: setup  ## keep the claims, tables, figures and the notebook of that run beside the pages
-	@$(BIN)/python tools/reproduce.py keep $(MAKEOVERRIDES)
+	@$(BIN)/python tools/reproduce.py keep
 
 claims: setup  ## the claims of every kept run again, from its tables, without training
 	@$(BIN)/python tools/claims.py
 
-GALLERY := mlp lenet resnet18 binary_mlp
+export GALLERY := mlp lenet resnet18 binary_mlp
 gallery: setup  ## the study on four networks, kept beside the pages, and the table of their claims in README.md
-	for a in $(GALLERY); do $(MAKE) reproduce ARCH=$$a && $(MAKE) results ARCH=$$a || exit 1; done
+	for a in $$GALLERY; do $(MAKE) reproduce ARCH=$$a && $(MAKE) results ARCH=$$a || exit 1; done
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace nbs/index.ipynb
 	$(MAKE) export
 

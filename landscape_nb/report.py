@@ -13,6 +13,7 @@ import io, json, math, os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 import numpy as np, pandas as pd
+from .store import _replace, _replace_all
 from .studies.intervals import Interval, accepted_only, among, check_frames, mean_of
 from landscape_nb.studies.verdicts import (LOOKS, MARGINS, claim_row, is_saturated, level_at, needed_note, outcome,
     q_values)
@@ -181,12 +182,7 @@ def write_atomic(
     )->Path:
     "Write a file so that it is there in full or not at all; folders are made."
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    tmp = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-    try:
-        tmp.write_bytes(data)
-        os.replace(tmp, path)
-    finally: tmp.unlink(missing_ok=True)
+    _replace(path, data)
     return path
 
 # %% ../nbs/9_study/report.ipynb #read_table
@@ -225,15 +221,17 @@ def save_report(
     claims:pd.DataFrame,  # from `claims_table`
     environment:dict      # JSON-able: versions, machine, parameters
     )->Path:
-    "Write `tables/*.csv`, `claims.csv`, `figures/*.png` and `*.pdf`, and at last `environment.json`; the folder."
+    "Write `tables/*.csv`, `claims.csv`, `figures/*.png` and `*.pdf`, and at last `environment.json`: all of them or none; the folder."
     out = Path(out)
+    files = {}
     for name, frame in frames.items():
-        write_atomic(out/'tables'/f'{name}.csv', csv_bytes(frame))
-    write_atomic(out/'claims.csv', csv_bytes(claims))
+        files[out/'tables'/f'{name}.csv'] = csv_bytes(frame)
+    files[out/'claims.csv'] = csv_bytes(claims)
     for name, figure in figures.items():
         for kind in ('png', 'pdf'):
-            write_atomic(out/'figures'/f'{name}.{kind}', figure_bytes(figure, kind))
-    write_atomic(out/'environment.json', json.dumps(environment, indent=2, sort_keys=True).encode())
+            files[out/'figures'/f'{name}.{kind}'] = figure_bytes(figure, kind)
+    files[out/'environment.json'] = json.dumps(environment, indent=2, sort_keys=True).encode()
+    _replace_all(files)
     return out
 
 # %% ../nbs/9_study/report.ipynb #claims_again

@@ -1,5 +1,6 @@
 "The Makefile passes on what it is given; what the study does not know is refused."
-import gzip, shlex, subprocess, sys
+import gzip, json, shlex, shutil, subprocess, sys, tempfile
+from pathlib import Path
 import nbformat, numpy as np, pytest
 from PIL import Image
 from pages import ROOT
@@ -7,12 +8,42 @@ from pages import ROOT
 sys.path.insert(0, str(ROOT/'tools'))
 import reproduce
 
-def make(*args): return subprocess.run(['make', '-n', *args], cwd=ROOT, capture_output=True, text=True)
+STUB = f"""#!{sys.executable}
+import json, sys
+sys.path.insert(0, {str(ROOT/'tools')!r})
+import reproduce
+print(json.dumps([sys.argv[1:], reproduce.under_make()]))
+"""
+
+def make(target, *args):
+    "`make` in a folder of its own, whose python says what it was given -> (its arguments, the words of the study, what lies there afterwards)"
+    with tempfile.TemporaryDirectory() as folder:
+        at = Path(folder)
+        shutil.copy(ROOT/'Makefile', at)
+        for file, text in (('tools/setup_venv.sh', ''), ('.venv/bin/python', STUB)):
+            (at/file).parent.mkdir(parents=True)
+            (at/file).write_text(text)
+            (at/file).chmod(0o755)
+        r = subprocess.run(['make', target, *args], cwd=at, capture_output=True, text=True)
+        assert not r.returncode, r.stderr
+        return *json.loads(r.stdout.splitlines()[-1]), sorted(p.name for p in at.iterdir())
 
 def passed(*args):
-    "What papermill gets from `make reproduce` with these arguments: its flags, by what they are for."
-    line = next(o for o in make('reproduce', *args).stdout.splitlines() if 'tools/reproduce.py' in o)
-    return reproduce.command(shlex.split(line.partition(' || ')[0])[2:])
+    "What papermill gets from `make reproduce` with these arguments."
+    said, words, _ = make('reproduce', *args)
+    assert said == ['tools/reproduce.py']
+    return reproduce.command(words)
+
+HOSTILE = ["x'; touch y; '", 'x"; touch y; "', '$(shell touch y)', '$$(touch y)', '`touch y`', 'x; touch y', "it's", 'do$lar', 'a#b', r'back\slash', '$(ARCH)', '*', 'two  words ']
+
+@pytest.mark.parametrize('target', ['reproduce', 'results'])
+@pytest.mark.parametrize('value', HOSTILE)
+def test_no_argument_of_make_is_code(target, value):
+    "Each arrives letter by letter, and nothing else happens."
+    said, words, there = make(target, f'OUT={value}', f'PYTHON={value}', f'TYPO={value}')
+    assert said == ['tools/reproduce.py'] + ['keep']*(target == 'results')
+    assert sorted(words) == [f'OUT={value}', f'PYTHON={value}', f'TYPO={value}']
+    assert there == ['.venv', 'Makefile', 'tools']
 
 def test_parameters_reach_papermill():
     flags = ' '.join(passed('ARCH=resnet18', 'PRESET=paper', 'SEEDS=5', 'ALGORITHMS=sgd rsgd', 'OUT=out/other', 'JOBS=2', 'WIDTH='))

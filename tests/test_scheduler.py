@@ -6,7 +6,7 @@ from pathlib import Path
 from threading import Thread
 import psutil, pytest
 from landscape_nb.ground.cluster import Cluster, ClusterError
-from landscape_nb.store import sweep
+from landscape_nb.store import Store, sweep
 from landscape_nb.study import plan
 
 DASK = Path(sys.executable).parent/'dask'
@@ -74,6 +74,42 @@ def test_an_interrupt_takes_the_tasks_back(address, tmp_path, caplog):
         with pytest.raises(KeyboardInterrupt): sweep([(note, (i,)) for i in range(9)], desc='notes', cluster=Cluster(address, tmp_path))
         time.sleep(1.5)
     assert len([*tmp_path.glob('*.txt')]) < 5 and 'notes: interrupted after ' in caplog.text
+
+@contextmanager
+def own_scheduler(folder):
+    "A scheduler that may be killed -> (its process, its address)"
+    at = folder/'own.json'
+    p = dask('scheduler', '--host', '127.0.0.1', '--port', '0', '--scheduler-file', str(at))
+    while not at.exists() or not at.read_text().endswith('}'): time.sleep(.05)
+    try: yield p, json.loads(at.read_text())['address']
+    finally: end(p)
+
+@pytest.mark.parametrize('which', ['workers', 'scheduler'])
+def test_a_lost_cluster_ends_the_sweep_in_half_a_minute(which, tmp_path, monkeypatch):
+    import landscape_nb.ground.cluster as module
+    assert module.ALONE + module.LOOK + 5 < 30
+    monkeypatch.setattr(module, 'ALONE', 4.)
+    monkeypatch.setattr(module, 'FETCH', 2.)
+    def keep(i, store): return store.remember(dict(kind='kept', i=i), lambda cp: (time.sleep(.3 if i == 0 else 60), ({}, dict(i=i)))[1]).record
+    store = Store(tmp_path/'store')
+    with own_scheduler(tmp_path) as (scheduler, own), workers(own) as both, ThreadPoolExecutor(1) as pool:
+        swept = pool.submit(sweep, [(keep, (i, store)) for i in range(4)], cluster=Cluster(own, store.root))
+        while not store.has(dict(kind='kept', i=0)): assert not swept.done(), swept.result(); time.sleep(.05)
+        for p in both if which == 'workers' else [scheduler]: p.kill()
+        begun = time.monotonic()
+        with pytest.raises(ClusterError, match='has had no workers for 4 s' if which == 'workers' else 'does not answer any more') as e: swept.result(timeout=60)
+        assert time.monotonic() - begun < 30 and 'what is stored stays' in str(e.value) and '\n' not in str(e.value)
+    assert store.has(dict(kind='kept', i=0)) and not [*store.root.glob('.probe*')]
+
+def test_workers_with_another_page_of_the_package_are_refused(monkeypatch, tmp_path):
+    "Also one in a folder."
+    import landscape_nb.ground.cluster as module
+    shutil.copytree(Path(module.__file__).parent.parent, tmp_path/'landscape_nb')
+    before = module.code_here()
+    monkeypatch.setattr(module.landscape_nb, '__file__', str(tmp_path/'landscape_nb'/'__init__.py'))
+    assert module.code_here() == before
+    with open(tmp_path/'landscape_nb'/'search'/'group.py', 'a') as f: f.write('# changed\n')
+    assert module.code_here() != before
 
 def test_a_cluster_that_cannot_take_part_is_refused(address, tmp_path):
     with pytest.raises(ClusterError, match='nothing answers'): Cluster('tcp://127.0.0.1:9', tmp_path).check()

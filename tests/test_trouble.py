@@ -93,3 +93,43 @@ def test_an_interrupt_leaves_no_process(tmp_path):
     said = p.communicate(timeout=30)[1]
     assert len(started) >= 2 and not psutil.wait_procs(started, 5)[1]
     assert p.returncode and 'rest: interrupted after 1 of 4 tasks; the same call goes on' in said
+
+@pytest.mark.parametrize('tasks', [1, 4])
+def test_processes_end_with_the_one_that_started_them(tasks, tmp_path):
+    "Killed, it can tell them nothing; one that has no task of its own ends as well."
+    code = INTERRUPTED.replace('range(4)', f'range(1, {tasks} + 1)')
+    p = subprocess.Popen([sys.executable, '-c', code, tmp_path], stderr=subprocess.DEVNULL, start_new_session=True)
+    while len([*tmp_path.iterdir()]) < min(tasks, 2): assert p.poll() is None; time.sleep(.02)
+    started = psutil.Process(p.pid).children(recursive=True)
+    p.kill()
+    p.wait()
+    left = psutil.wait_procs(started, 10)[1]
+    for o in left: o.kill()
+    assert started and not left
+
+KILLED = '''
+import os, sys, torch
+from landscape_nb.store import Store
+def compute(checkpoint):
+    import time
+    saved = checkpoint.load()
+    i = saved.record['i'] if saved else 0
+    print('begun at', i, flush=True)
+    while i < 60:
+        time.sleep(.1)
+        i += 1
+        if checkpoint.due(): checkpoint.save({}, dict(i=i))
+    return {}, dict(i=i)
+print(Store(sys.argv[1]).remember(dict(kind='slow'), compute).record)
+'''
+
+def test_a_computation_that_is_always_killed_soon_comes_to_its_end(tmp_path):
+    "Checkpoints are due every 10 s; it takes 6 s and is killed after 3."
+    for lives in range(1, 8):
+        p = subprocess.Popen([sys.executable, '-c', KILLED, tmp_path], stdout=subprocess.PIPE)
+        p.stdout.readline()              # it has begun
+        try: p.wait(3)
+        except subprocess.TimeoutExpired: p.kill()
+        p.communicate()
+        if not p.returncode: break
+    assert not p.returncode and 2 <= lives <= 5

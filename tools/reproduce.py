@@ -1,7 +1,8 @@
 """`make reproduce` and `make results`: the study with the parameters of nbs/reproduce.ipynb, given as NAME=value.
 
 `python tools/reproduce.py ARCH=resnet18 PRESET=paper` runs it by papermill; with `keep` in front it copies the claims,
-all tables (packed), figures, provenance and the executed notebook of the last such run to nbs/results/."""
+all tables (packed), figures, provenance and the executed notebook of the last such run to nbs/results/. Under make the
+parameters come through the environment: `GIVEN` names those that stood on its command line."""
 import ast, gzip, io, json, os, shutil, subprocess, sys
 from pathlib import Path
 
@@ -27,6 +28,11 @@ def given(words):
             raise SystemExit(f'there is no parameter {name}; there are {" ".join(map(str.upper, known))} PYTHON')
         if value: found[name.lower()] = value
     return found
+
+def under_make():
+    "NAME=value for what was given to make."
+    names = os.environ.get('GIVEN', '') if 'MAKELEVEL' in os.environ else ''
+    return [f'{name}={os.environ.get(name, "")}' for name in names.split()]
 
 def name_of(run): return f'{run["arch"]}-{run["dataset"]}-{run["preset"]}'
 
@@ -100,4 +106,6 @@ def keep(words):
 if __name__ == '__main__':
     os.chdir(ROOT)
     words = sys.argv[1:]
-    sys.exit(keep(words[1:]) if words[:1] == ['keep'] else reproduce(words))
+    keeps = words[:1] == ['keep']
+    words = words[keeps:] + under_make()
+    sys.exit(keep(words) if keeps else reproduce(words))
