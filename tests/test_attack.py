@@ -339,7 +339,7 @@ def test_no_cell_of_a_report_is_markup(tmp_path):
 def test_the_cells_of_a_claim_are_escaped_one_by_one():
     from types import SimpleNamespace
     from landscape_nb.studies.pages import _claim
-    row = SimpleNamespace(statement=SCRIPT, statistic=SCRIPT, direction=SCRIPT, threshold=0., estimate=.1, lo=.05, hi=.2, n=SCRIPT, verdict='holds', confounded_with=SCRIPT, note=SCRIPT)
+    row = SimpleNamespace(statement=SCRIPT, statistic=SCRIPT, direction=SCRIPT, threshold=0., estimate=.1, lo=.05, hi=.2, n=SCRIPT, verdict='holds', explained=SCRIPT, note=SCRIPT)
     assert not any('<script' in cell for cell in _claim(row))
 
 def test_a_full_disk_leaves_the_report_of_before(tmp_path, monkeypatch):

@@ -473,7 +473,8 @@ def measures(frames:dict, how:How)->dict:
         Measure('generalisation', 'minima', 'test_error', {}, 'test error', 'fraction wrong',
                 'generalise better', 'generalise worse', 'test', place=PLACES['generalisation']),
         Measure('distance', 'distances', 'rms', dict(matching=how.matching), 'd', f'{angle}, {how.matching} matching',
-                'lie closer together', 'lie further apart', 'distance', place=PLACES['distance']),
+                'lie closer together', 'lie further apart', 'hamming' if how.binary else 'distance',
+                place=PLACES['distance']),
         Measure('barrier', 'barriers', column, dict(removal=removal), 'b', f'fraction wrong, {matched}',
                 margin='barrier', place=PLACES['barrier'], **lower)]
     return {m.name: m for m in found + further_measures(how)}

@@ -34,6 +34,7 @@ MARGINS = dict(
     flatness=Margin(.01, 0., 'a tenth of the rise of the error at which flatness is read'),
     sigma=Margin(math.log(1.1), 0., 'log σ*: a tenth of the noise'),
     distance=Margin(.02, 0., 'rad; about a degree, where untrained networks are 90 degrees apart'),
+    hamming=Margin(.006, 0., 'share of weights; the same beside the half in which untrained networks differ'),
     barrier=Margin(.01, .1, 'one image of a hundred, and a tenth of the barrier beside it'),
     loss=Margin(.05, .1, 'nats; a tenth of the barrier beside it'),
     test=Margin(.005, 0., 'one test image of two hundred'),
