@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['VIEWS', 'HARMLESS', 'SILENT', 'LINEAR', 'UnsupportedModelError', 'Trace', 'place', 'seated', 'seats', 'weights_of',
-           'difference', 'Verification', 'moved_away', 'verified', 'searched', 'find_symmetries']
+           'difference', 'Verification', 'moved_away', 'verified', 'searched', 'find_symmetries', 'certify']
 
 # %% ../nbs/1_symmetries/symmetries.ipynb #imports
 import copy, logging, operator, warnings
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_leaves, tree_map
 from fastcore.basics import patch
+from .search.certificate import Certificate, certified
 from .search.exponents import UNIT, Solution, solve
 from .search.group import (ADDED, Block, Element, Family, Frozen, State, Symmetries, SymmetryError, Wire, along, as_axis,
                                 generic_state, leaves, lift, relative_change, state_of)
@@ -413,3 +414,11 @@ def find_symmetries(
     try: sym = searched(trace)
     finally: torch.set_num_threads(threads)
     return verified(trace.function(), sym, trace.state)
+
+# %% ../nbs/1_symmetries/symmetries.ipynb #certify
+def certify(
+    model:nn.Module,         # a small network, or a narrow twin of a large one; it is not changed
+    example:Tensor|tuple     # a batch of inputs, or a tuple of inputs
+)->Certificate: # what was found, what there is, and which tensors hold what is missing
+    "Find the symmetries of `model` and count whether they are all the continuous ones."
+    return certified(find_symmetries(model, example), model, example)
