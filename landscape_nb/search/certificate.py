@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['BATCH_NORM', 'Fields', 'LARGEST', 'CertificateError', 'statistics', 'weights_counted', 'generic_twin', 'drawn',
            'tokens_known', 'random_input', 'spelled_batch_norm', 'SpelledOut', 'jacobian', 'NullSpace', 'null_space',
-           'family_fields', 'continuous', 'field_matrix', 'Certificate', 'compared', 'certified']
+           'family_fields', 'moved_by', 'continuous', 'field_matrix', 'Certificate', 'compared', 'certified']
 
 # %% ../../nbs/1_symmetries/certificate.ipynb #imports
 import copy
@@ -155,11 +155,15 @@ def family_fields(f:Family, state:State)->Fields:
             field[at, ..., unit] += w.exponent if f.kind in ADDED else w.exponent*(x[at] + w.eps)
     return out
 
+def moved_by(o)->set[str]:
+    "The tensors that a family, a mixing or an addition moves."
+    return {w.tensor for w in o.wires} if isinstance(o, Family) else o.tensors
+
 def continuous(sym:Symmetries, names:list[str])->list:
     "What of the group has vector fields on these tensors."
     moving = set(names)
     families = [f for f in sym.families if f.kind in ('scale', 'translate')]
-    return [o for o in families if {w.tensor for w in o.wires} <= moving]
+    return [o for o in (*families, *sym.mixings, *sym.additions) if moved_by(o) <= moving]
 
 # %% ../../nbs/1_symmetries/certificate.ipynb #field-matrix
 def field_matrix(fields:Fields, names:list[str], state:State)->Tensor:
@@ -250,7 +254,10 @@ def certified(
         generator = torch.Generator().manual_seed(seed + k)
         state = {**held, **{n: drawn(n, held[n], generator) for n in names}}
         J = jacobian(twin, state, names, inputs, tokens, int(2.5*sum(sizes.values())) + 400, generator)
-        fields = {f'{o.kind} {o.name}': field_matrix(family_fields(o, state), names, state) for o in continuous(sym, names)}
+        fields = {}
+        for o in continuous(sym, names):
+            field = family_fields(o, state) if isinstance(o, Family) else o.fields(state)
+            fields[f'{o.kind} {o.name}'] = field_matrix(field, names, state)
         here = compared(J, fields, sizes)
         if best is None or here.nullity < best.nullity or here.wrong: best = here
         if best.complete or best.wrong: break

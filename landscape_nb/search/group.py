@@ -195,6 +195,9 @@ class Symmetries:
     parameters: frozenset[str]              # names that are parameters, not buffers
     frozen: tuple[Frozen, ...] = ()
     not_searched: tuple[str, ...] = NOT_SEARCHED
+    mixings: tuple = ()                     # whole matrices, from search.mixing
+    additions: tuple = ()                   # what may be added to weights while others take it back, from search.mixing
+    certificate: object = None              # from search.certificate, where one was made
 
     def size(self, tensor:str, axis:int, span:int=1)->int: return math.prod(self.shapes[tensor][axis:axis+span])
 
