@@ -19,6 +19,7 @@ from .search.certificate import Certificate, certified
 from .search.exponents import UNIT, Solution, solve
 from .search.group import (ADDED, Block, Element, Family, Frozen, State, Symmetries, SymmetryError, Wire, along, as_axis,
                                 generic_state, leaves, lift, relative_change, state_of)
+from .search.mixing import mixed
 from .search.operations import EVEN, FUNCTIONS, MOVES, RULES, SHAPES, op_name, rule
 from .search.relations import Group, gathered, interchangeable, mix, ordered
 from .search.tracing import ZERO, Activation, NotUnderstood, Parameter, Tracer
@@ -405,7 +406,8 @@ def searched(trace:Trace)->Symmetries: # not yet verified
 
 def find_symmetries(
     model:nn.Module,         # any network, on any device, in any floating dtype; weights, mode and gradients stay as they are
-    example:Tensor|tuple     # a batch of inputs, or a tuple of inputs; two small ones suffice
+    example:Tensor|tuple,    # a batch of inputs, or a tuple of inputs; two small ones suffice
+    certify:bool=False       # count the continuous symmetries as well (small networks only), and keep the certificate
 )->Symmetries: # verified
     "The permutations, scales and signs of the weights of `model` that keep its function in evaluation mode."
     trace = Trace(model, example)
@@ -413,7 +415,9 @@ def find_symmetries(
     torch.set_num_threads(1)                     # the walk works on short vectors
     try: sym = searched(trace)
     finally: torch.set_num_threads(threads)
-    return verified(trace.function(), sym, trace.state)
+    f = trace.function()
+    sym = mixed(trace, f, verified(f, sym, trace.state))
+    return replace(sym, certificate=certified(sym, model, example)) if certify else sym
 
 # %% ../nbs/1_symmetries/symmetries.ipynb #certify
 def certify(
