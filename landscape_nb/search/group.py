@@ -196,7 +196,7 @@ class Element:
         return out
 
 # %% ../../nbs/1_symmetries/group.ipynb #symmetries
-NOT_SEARCHED = ('rotations and invertible maps inside an attention head', 'swaps of parallel branches', 'constants that a softmax removes', 'moves of a running statistic against the affine map behind it', 'scales through a normalisation by the activations themselves (exact only without its epsilon)')
+NOT_SEARCHED = ('swaps of parallel branches', 'a low-rank pair against the matrix beside it', 'a bias that passes a linear layer without one', 'shears between two normalisations that keep their gains', 'fibres that are no group: what later layers do not read', 'scales through a normalisation by the activations themselves (exact only without its epsilon)')
 
 @dataclass(frozen=True, eq=False)
 class Symmetries:
@@ -421,13 +421,19 @@ def check(self:Symmetries, model:nn.Module, example:Tensor|tuple, generator:torc
 @patch(as_prop=True)
 def counted_twice(self:Symmetries)->int:
     "Dimensions of scales that are diagonals of matrices, and of translations that additions make as well."
-    diagonal = [m.positions for m in self.mixings if m.kind == 'linear']
+    inside = {place: j for j, m in enumerate(self.mixings) if m.kind == 'linear' for place in m.positions}
     shifted = {t for a in self.additions for t in a.tensors}
     out = 0
     for f in self.families:
-        places = {(w.tensor, w.axis, p) for w in f.wires for p in w.index.reshape(-1).tolist()}
-        if f.kind == 'scale' and any(places <= d for d in diagonal): out += f.n
         if f.kind == 'translate' and {w.tensor for w in f.wires} <= shifted: out += f.n
+        if f.kind != 'scale' or not f.wires: continue
+        for unit in range(f.n):
+            spaces = {inside.get((w.tensor, w.axis, p)) for w in f.wires for p in w.index[unit].tolist()}
+            out += len(spaces) == 1 and None not in spaces
+    alone = {a.terms[0].tensor for a in self.additions if [t.kind for t in a.terms] == ['along']}
+    for a in self.additions:         # two tables against each other along ones, which each may move by itself
+        tables = len(a.terms) > 1 and all(t.kind == 'write' and t.tensor in alone for t in a.terms)
+        out += tables and max(1, a.n//self.shapes[a.terms[0].tensor][-1])
     return out
 
 # %% ../../nbs/1_symmetries/group.ipynb #numbers

@@ -1315,11 +1315,13 @@ class Moved:
         y = leaves(self.f(state))
         return ((y - self.y).abs().max()/self.y.abs().max()).item()
 
-    def limit(self)->float:
-        "1000 times the change under relative noise of 1e-16."
-        state, gen = self.start(), torch.Generator().manual_seed(self.seed+2)
-        for k in self.sym.parameters: state[k].mul_(1 + 1e-16*torch.randn(state[k].shape, generator=gen, dtype=torch.float64))
-        return max(1e-12, 1000*self.compared(state))
+    def limit(self, objects:list)->float:
+        "30 times the change when all act and are undone: what rounding does; between 1e-12 and 1e-9."
+        state, gen = self.start(), torch.Generator().manual_seed(self.seed+1)
+        values = [o.random(gen) for o in objects]
+        for o, v in zip(objects, values): o.act_(state, v)
+        for o, v in [*zip(objects, values)][::-1]: o.act_(state, o.inverse(v))
+        return min(1e-9, max(1e-12, 30*self.compared(state)))
 
     def guilty(self, objects:list, limit:float)->list:
         "Those that change the outputs, found by halving."
@@ -1336,8 +1338,7 @@ def mixed(trace, f:Callable, sym:Symmetries, seeds:Sequence[int]=(0, 1))->Symmet
         if not objects: break
         moved = Moved(f, sym, trace.state, seed)
         if moved.change(objects) <= 1e-12: continue
-        limit = moved.limit()
-        bad = {id(o) for o in moved.guilty(objects, limit)}
+        bad = {id(o) for o in moved.guilty(objects, moved.limit(objects))}
         cold += [Frozen(f'{o.kind} {o.n}', o.name, 'it changes the function on a random state') for o in objects if id(o) in bad and o.kind != 'rotary']
         objects = [o for o in objects if id(o) not in bad]
     mixings = tuple(o for o in objects if isinstance(o, Mixing))
