@@ -16,235 +16,336 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jacrev
 from torch.overrides import TorchFunctionMode
-from .group import ADDED, Family, State, Symmetries, SymmetryError, leaves
+from landscape_nb.search.group import (
+    ADDED,
+    Family,
+    State,
+    Symmetries,
+    SymmetryError,
+    leaves,
+)
 
-# %% ../../nbs/1_symmetries/certificate.ipynb #moving
+# %% ../../nbs/1_symmetries/certificate.ipynb #certificateerror
 class CertificateError(ValueError):
     "The count cannot be made; the message says what was wanted."
 
-BATCH_NORM = nn.modules.batchnorm._NormBase      # also instance normalisation with running statistics
+# %% ../../nbs/1_symmetries/certificate.ipynb #statistics
+BATCH_NORM = (
+    nn.modules.batchnorm._NormBase
+)  # also instance normalisation with running statistics
 
-def statistics(model:nn.Module)->list[str]:
+
+def statistics(model: nn.Module) -> list[str]:
     "Names of the running means and variances."
     out = []
     for name, m in model.named_modules():
-        if not isinstance(m, BATCH_NORM) or m.running_mean is None: continue
+        if not isinstance(m, BATCH_NORM) or m.running_mean is None:
+            continue
         prefix = f'{name}.' if name else ''
         out += [prefix + 'running_mean', prefix + 'running_var']
     return out
 
-def weights_counted(model:nn.Module)->list[str]:
+# %% ../../nbs/1_symmetries/certificate.ipynb #weights-counted
+def weights_counted(model: nn.Module) -> list[str]:
     "Names of all tensors that may move: parameters that require a gradient, and running statistics."
     trained = [k for k, v in model.named_parameters() if v.requires_grad]
     return trained + statistics(model)
 
-# %% ../../nbs/1_symmetries/certificate.ipynb #twin
-def generic_twin(model:nn.Module, eps:float=.05)->nn.Module:
+# %% ../../nbs/1_symmetries/certificate.ipynb #generic-twin
+def generic_twin(model: nn.Module, eps: float = 0.05) -> nn.Module:
     "A copy in float64 and evaluation mode, with a large epsilon in normalisations without running statistics."
     twin = copy.deepcopy(model).cpu().double().eval()
     for m in twin.modules():
-        if hasattr(m, 'eps') and not isinstance(m, BATCH_NORM): m.eps = eps
+        if hasattr(m, 'eps') and not isinstance(m, BATCH_NORM):
+            m.eps = eps
     return twin
 
-def drawn(name:str, x:Tensor, generator:torch.Generator)->Tensor:
+# %% ../../nbs/1_symmetries/certificate.ipynb #drawn
+def drawn(name: str, x: Tensor, generator: torch.Generator) -> Tensor:
     "Random numbers in place of one tensor: vectors stay away from zero, matrices keep the size of what they multiply."
     z = torch.randn(x.shape, generator=generator, dtype=torch.float64)
-    if name.endswith('running_var'): return z.abs() + .5
-    if name.endswith('bias'): return z/2
-    if x.dim() <= 1: return z.sign()*(.5 + z.abs()/2)
-    fan_in = x[0].numel() if len(x) > 1 else x.numel()//x.shape[-1]
-    return 1.3*z/math.sqrt(max(2, fan_in))
+    if name.endswith('running_var'):
+        return z.abs() + 0.5
+    if name.endswith('bias'):
+        return z / 2
+    if x.dim() <= 1:
+        return z.sign() * (0.5 + z.abs() / 2)
+    fan_in = x[0].numel() if len(x) > 1 else x.numel() // x.shape[-1]
+    return 1.3 * z / math.sqrt(max(2, fan_in))
 
-# %% ../../nbs/1_symmetries/certificate.ipynb #inputs
-def tokens_known(model:nn.Module, inputs:tuple[Tensor, ...])->list[int]:
+# %% ../../nbs/1_symmetries/certificate.ipynb #tokens-known
+def tokens_known(model: nn.Module, inputs: tuple[Tensor, ...]) -> list[int]:
     "Of every input of whole numbers: how many tokens there are. A table that reads it tells; else its largest entry."
     known = [0 if x.is_floating_point() else int(x.max()) + 1 for x in inputs]
+
     def look(table, given):
         for j, x in enumerate(inputs):
             same = not x.is_floating_point() and x.shape == given[0].shape
-            if same and torch.equal(x, given[0]): known[j] = table.num_embeddings
-    hooks = [m.register_forward_pre_hook(look) for m in model.modules() if isinstance(m, nn.Embedding)]
-    with torch.no_grad(): model(*inputs)
-    for h in hooks: h.remove()
+            if same and torch.equal(x, given[0]):
+                known[j] = table.num_embeddings
+
+    hooks = [
+        m.register_forward_pre_hook(look)
+        for m in model.modules()
+        if isinstance(m, nn.Embedding)
+    ]
+    with torch.no_grad():
+        model(*inputs)
+    for h in hooks:
+        h.remove()
     return known
 
+# %% ../../nbs/1_symmetries/certificate.ipynb #random-input
 def random_input(
-    like:Tensor,      # an input of the network, its first axis the batch
-    tokens:int,       # how many whole numbers there are to choose from; not read for floating inputs
-    n:int,            # how many inputs
-    generator:torch.Generator
-)->Tensor: # [n, ...]
+    like: Tensor,  # an input of the network, its first axis the batch
+    tokens: int,  # how many whole numbers there are to choose from; not read for floating inputs
+    n: int,  # how many inputs
+    generator: torch.Generator,
+) -> Tensor:  # [n, ...]
     "Random inputs of the same shape."
     shape = (n, *like.shape[1:])
-    if not like.is_floating_point(): return torch.randint(tokens, shape, generator=generator).to(like.dtype)
+    if not like.is_floating_point():
+        return torch.randint(tokens, shape, generator=generator).to(like.dtype)
     normal = partial(torch.randn, generator=generator, dtype=torch.float64)
-    ones = [1]*(len(shape)-2)
-    length = 10**(1.5*torch.rand(n, *[1]*(len(shape)-1), generator=generator, dtype=torch.float64) - .5)
-    if len(shape) < 3: return normal(shape)*length
-    return (normal(shape)*normal(*shape[:2], *ones).exp() + 2*normal(*shape[:2], *ones))*length
+    ones = [1] * (len(shape) - 2)
+    length = 10 ** (
+        1.5
+        * torch.rand(
+            n, *[1] * (len(shape) - 1), generator=generator, dtype=torch.float64
+        )
+        - 0.5
+    )
+    if len(shape) < 3:
+        return normal(shape) * length
+    return (
+        normal(shape) * normal(*shape[:2], *ones).exp() + 2 * normal(*shape[:2], *ones)
+    ) * length
 
-# %% ../../nbs/1_symmetries/certificate.ipynb #spelled
-def spelled_batch_norm(x, mean, variance, weight=None, bias=None, training=False, momentum=.1, eps=1e-5)->Tensor:
+# %% ../../nbs/1_symmetries/certificate.ipynb #spelled-batch-norm
+def spelled_batch_norm(
+    x, mean, variance, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
+) -> Tensor:
     "Batch normalisation by running statistics as arithmetic; x: [batch, channels, ...], the others [channels]."
-    if mean is None or training: raise CertificateError('a batch normalisation without running statistics cannot be counted')
-    def along(v): return v.view(1, -1, *[1]*(x.dim()-2))
-    y = (x - along(mean))/(along(variance) + eps).sqrt()
-    return y if weight is None else y*along(weight) + along(bias)
+    if mean is None or training:
+        raise CertificateError(
+            'a batch normalisation without running statistics cannot be counted'
+        )
 
+    def along(v):
+        return v.view(1, -1, *[1] * (x.dim() - 2))
+
+    y = (x - along(mean)) / (along(variance) + eps).sqrt()
+    return y if weight is None else y * along(weight) + along(bias)
+
+# %% ../../nbs/1_symmetries/certificate.ipynb #spelledout
 class SpelledOut(TorchFunctionMode):
     "While it is entered, batch normalisation can be differentiated by its running statistics."
+
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        if func is nn.functional.batch_norm: func = spelled_batch_norm
+        if func is nn.functional.batch_norm:
+            func = spelled_batch_norm
         return func(*args, **(kwargs or {}))
 
 # %% ../../nbs/1_symmetries/certificate.ipynb #jacobian
 def jacobian(
-    twin:nn.Module,        # from `generic_twin`
-    state:State,           # parameters and buffers by name, float64
-    names:list[str],       # tensors to differentiate by
-    inputs:tuple[Tensor, ...],
-    tokens:list[int],      # from `tokens_known`
-    rows:int,              # how many rows are wanted
-    generator:torch.Generator
-)->Tensor: # [at least rows, number of weights] float64, rows of length 1
+    twin: nn.Module,  # from `generic_twin`
+    state: State,  # parameters and buffers by name, float64
+    names: list[str],  # tensors to differentiate by
+    inputs: tuple[Tensor, ...],
+    tokens: list[int],  # from `tokens_known`
+    rows: int,  # how many rows are wanted
+    generator: torch.Generator,
+) -> Tensor:  # [at least rows, number of weights] float64, rows of length 1
     "Derivatives of the logits on random inputs by all weights."
     out, have = [], 0
     while have < rows:
         x = tuple(random_input(o, t, 16, generator) for o, t in zip(inputs, tokens))
+
         def logits(moving):
             y = leaves(functional_call(twin, {**state, **moving}, x))
-            return y[torch.randperm(len(y), generator=torch.Generator().manual_seed(have))[:64]]
-        with SpelledOut(): J = jacrev(logits)({k: state[k] for k in names})
+            return y[
+                torch.randperm(len(y), generator=torch.Generator().manual_seed(have))[
+                    :64
+                ]
+            ]
+
+        with SpelledOut():
+            J = jacrev(logits)({k: state[k] for k in names})
         J = torch.cat([J[k].flatten(1) for k in names], 1)
         length = J.norm(dim=1, keepdim=True)
-        out.append((J/length)[length[:, 0] > 1e-9])
+        out.append((J / length)[length[:, 0] > 1e-9])
         have += len(J)
     return torch.cat(out)
 
-# %% ../../nbs/1_symmetries/certificate.ipynb #null-space
+# %% ../../nbs/1_symmetries/certificate.ipynb #nullspace
 @dataclass(frozen=True)
 class NullSpace:
     "Directions that keep the logits, in weights multiplied by `scale`."
-    basis: Tensor       # [number of weights, nullity] orthonormal
-    scale: Tensor       # [number of weights] length of the column of every weight
-    gap: float          # the smallest singular value that counts over the largest that does not
 
-def null_space(J:Tensor, zero:float=1e-9)->NullSpace:
+    basis: Tensor  # [number of weights, nullity] orthonormal
+    scale: Tensor  # [number of weights] length of the column of every weight
+    gap: float  # the smallest singular value that counts over the largest that does not
+
+# %% ../../nbs/1_symmetries/certificate.ipynb #null-space
+def null_space(J: Tensor, zero: float = 1e-9) -> NullSpace:
     "Singular values below `zero` of the largest are zero."
     length = J.norm(dim=0)
-    scale = length.clamp_min(1e-6*length.max())
-    R = torch.linalg.qr(J/scale, mode='r').R
+    scale = length.clamp_min(1e-6 * length.max())
+    R = torch.linalg.qr(J / scale, mode='r').R
     _, s, V = torch.linalg.svd(R)
-    s = s/s[0]
+    s = s / s[0]
     rank = int((s >= zero).sum())
     noise = max(s[rank].item(), 1e-16) if rank < len(s) else zero
-    return NullSpace(V[rank:].T, scale, s[rank-1].item()/noise)
+    return NullSpace(V[rank:].T, scale, s[rank - 1].item() / noise)
 
-# %% ../../nbs/1_symmetries/certificate.ipynb #fields
-Fields = dict[str, Tensor]      # tensor -> [*shape, number of fields]
+# %% ../../nbs/1_symmetries/certificate.ipynb #family-fields
+Fields = dict[str, Tensor]  # tensor -> [*shape, number of fields]
 
-def family_fields(f:Family, state:State)->Fields:
+
+def family_fields(f: Family, state: State) -> Fields:
     "The vector fields of one family at a state."
     out = {}
     for w in f.wires:
-        x = state[w.tensor].flatten(w.axis, w.axis+w.span-1)
-        field = out.setdefault(w.tensor, torch.zeros(*state[w.tensor].shape, f.n, dtype=x.dtype))
+        x = state[w.tensor].flatten(w.axis, w.axis + w.span - 1)
+        field = out.setdefault(
+            w.tensor, torch.zeros(*state[w.tensor].shape, f.n, dtype=x.dtype)
+        )
         field = field.view(*x.shape, f.n).movedim(w.axis, 0)
         x = x.movedim(w.axis, 0)
         for unit, at in enumerate(w.index):
-            field[at, ..., unit] += w.exponent if f.kind in ADDED else w.exponent*(x[at] + w.eps)
+            field[at, ..., unit] += (
+                w.exponent if f.kind in ADDED else w.exponent * (x[at] + w.eps)
+            )
     return out
 
-def moved_by(o)->set[str]:
+# %% ../../nbs/1_symmetries/certificate.ipynb #moved-by
+def moved_by(o) -> set[str]:
     "The tensors that a family, a mixing or an addition moves."
     return {w.tensor for w in o.wires} if isinstance(o, Family) else o.tensors
 
-def continuous(sym:Symmetries, names:list[str])->list:
+# %% ../../nbs/1_symmetries/certificate.ipynb #continuous
+def continuous(sym: Symmetries, names: list[str]) -> list:
     "What of the group has vector fields on these tensors."
     moving = set(names)
     families = [f for f in sym.families if f.kind in ('scale', 'translate')]
-    return [o for o in (*families, *sym.mixings, *sym.additions) if moved_by(o) <= moving]
+    return [
+        o for o in (*families, *sym.mixings, *sym.additions) if moved_by(o) <= moving
+    ]
 
 # %% ../../nbs/1_symmetries/certificate.ipynb #field-matrix
-def field_matrix(fields:Fields, names:list[str], state:State)->Tensor:
+def field_matrix(fields: Fields, names: list[str], state: State) -> Tensor:
     "[number of weights, number of fields]; tensors that do not move have zeros."
     n = next(iter(fields.values())).shape[-1]
     none = torch.zeros(1, dtype=torch.float64)
-    parts = [fields[k].reshape(-1, n) if k in fields else none.expand(state[k].numel(), n) for k in names]
+    parts = [
+        fields[k].reshape(-1, n) if k in fields else none.expand(state[k].numel(), n)
+        for k in names
+    ]
     return torch.cat(parts)
 
 # %% ../../nbs/1_symmetries/certificate.ipynb #certificate
 @dataclass(frozen=True)
 class Certificate:
     "What was found of the continuous symmetries, and what there is."
-    found: int              # rank of the vector fields of the group
-    nullity: int            # dimension of all directions that keep the logits at a generic state
-    gap: float              # between singular values that count and those that do not: trust 1e4 and more
-    missing: dict[str, float]         # tensor -> dimensions it holds of what is missing, largest first
-    wrong: tuple[str, ...] = ()       # fields that change the logits
+
+    found: int  # rank of the vector fields of the group
+    nullity: int  # dimension of all directions that keep the logits at a generic state
+    gap: float  # between singular values that count and those that do not: trust 1e4 and more
+    missing: dict[
+        str, float
+    ]  # tensor -> dimensions it holds of what is missing, largest first
+    wrong: tuple[str, ...] = ()  # fields that change the logits
 
     @property
-    def complete(self)->bool:
+    def complete(self) -> bool:
         "Is every continuous symmetry found, and the count beyond doubt?"
         return self.found == self.nullity and self.gap >= 1e4 and not self.wrong
 
-    def __str__(self)->str:
+    def __str__(self) -> str:
         head = f'{self.found} of {self.nullity} continuous dimensions found'
-        if self.wrong: return f'{head}; WRONG, they change the logits: {", ".join(self.wrong)}'
-        if self.gap < 1e4: return f'{head}; in doubt: the singular values leave a gap of only {self.gap:.0e}'
-        if self.complete: return f'{head}: complete'
+        if self.wrong:
+            return f'{head}; WRONG, they change the logits: {", ".join(self.wrong)}'
+        if self.gap < 1e4:
+            return f'{head}; in doubt: the singular values leave a gap of only {self.gap:.0e}'
+        if self.complete:
+            return f'{head}: complete'
         most = [f'{k} {v:.1f}' for k, v in [*self.missing.items()][:6]]
-        return f'{head}; missing in {", ".join(most)}' + (', …' if len(self.missing) > 6 else '')
+        return f'{head}; missing in {", ".join(most)}' + (
+            ', …' if len(self.missing) > 6 else ''
+        )
 
-    def __repr__(self)->str: return str(self)
+    def __repr__(self) -> str:
+        return str(self)
 
 # %% ../../nbs/1_symmetries/certificate.ipynb #compare
-def compared(J:Tensor, fields:dict[str, Tensor], sizes:dict[str, int])->Certificate:
+def compared(
+    J: Tensor, fields: dict[str, Tensor], sizes: dict[str, int]
+) -> Certificate:
     "Fields [number of weights, n] by name against the null space of J; `sizes`: weights in every tensor."
     space = null_space(J)
     wrong, right = [], [torch.zeros(J.shape[1], 0, dtype=J.dtype)]
     for name, F in fields.items():
-        F = F/F.norm(dim=0).clamp_min(1e-300)
-        keeps = (J@F).abs().max() < 1e-8
+        F = F / F.norm(dim=0).clamp_min(1e-300)
+        keeps = (J @ F).abs().max() < 1e-8
         right.append(F) if keeps else wrong.append(name)
     F = torch.cat(right, 1)
     found = int((torch.linalg.svdvals(F) > 1e-8).sum())
-    F = space.scale[:, None]*F
-    U, s, _ = torch.linalg.svd(F/F.norm(dim=0).clamp_min(1e-300), full_matrices=False)
+    F = space.scale[:, None] * F
+    U, s, _ = torch.linalg.svd(F / F.norm(dim=0).clamp_min(1e-300), full_matrices=False)
     U = U[:, s > 1e-8]
-    rest = space.basis - U@(U.T@space.basis)
+    rest = space.basis - U @ (U.T @ space.basis)
     shares = rest.square().sum(1).split([*sizes.values()])
-    missing = {k: v.sum().item() for k, v in zip(sizes, shares) if v.sum() > .01}
+    missing = {k: v.sum().item() for k, v in zip(sizes, shares) if v.sum() > 0.01}
     missing = dict(sorted(missing.items(), key=lambda o: -o[1]))
     return Certificate(found, space.basis.shape[1], space.gap, missing, tuple(wrong))
 
 # %% ../../nbs/1_symmetries/certificate.ipynb #check-arguments
-LARGEST = 2500      # weights: the count is cubic in them
+LARGEST = 2500  # weights: the count is cubic in them
+
 
 def _check_certify(sym, model, example):
     "Refuse what cannot be counted."
-    if not isinstance(sym, Symmetries): raise CertificateError(f'sym: wanted what find_symmetries returns, got {type(sym).__name__}')
-    if not isinstance(model, nn.Module): raise CertificateError(f'model: wanted an nn.Module, got {type(model).__name__}')
-    shapes = {k: v.shape for k, v in [*model.named_parameters(), *model.named_buffers()]}
-    if shapes != sym.shapes: raise CertificateError(f'sym: it belongs to another network than this {type(model).__name__}')
+    if not isinstance(sym, Symmetries):
+        raise CertificateError(
+            f'sym: wanted what find_symmetries returns, got {type(sym).__name__}'
+        )
+    if not isinstance(model, nn.Module):
+        raise CertificateError(
+            f'model: wanted an nn.Module, got {type(model).__name__}'
+        )
+    shapes = {
+        k: v.shape for k, v in [*model.named_parameters(), *model.named_buffers()]
+    }
+    if shapes != sym.shapes:
+        raise CertificateError(
+            f'sym: it belongs to another network than this {type(model).__name__}'
+        )
     names = weights_counted(model)
-    if not names: raise CertificateError(f'{type(model).__name__}: wanted parameters that require a gradient, got none')
+    if not names:
+        raise CertificateError(
+            f'{type(model).__name__}: wanted parameters that require a gradient, got none'
+        )
     n = sum(shapes[k].numel() for k in names)
-    if n > LARGEST: raise CertificateError(f'{type(model).__name__} has {n:,} weights; wanted at most {LARGEST:,}: certify a narrow twin of the same class')
+    if n > LARGEST:
+        raise CertificateError(
+            f'{type(model).__name__} has {n:,} weights; wanted at most {LARGEST:,}: certify a narrow twin of the same class'
+        )
 
 # %% ../../nbs/1_symmetries/certificate.ipynb #certified
 def certified(
-    sym:Symmetries,          # from `find_symmetries`
-    model:nn.Module,         # the network, with at most LARGEST weights; it is not changed
-    example:Tensor|tuple,    # a batch of inputs, or a tuple of inputs
-    states:int=6,            # how many random states are tried: the nullity is the smallest of them
-    seed:int=0
-)->Certificate:
+    sym: Symmetries,  # from `find_symmetries`
+    model: nn.Module,  # the network, with at most LARGEST weights; it is not changed
+    example: Tensor | tuple,  # a batch of inputs, or a tuple of inputs
+    states: int = 6,  # how many random states are tried: the nullity is the smallest of them
+    seed: int = 0,
+) -> Certificate:
     "Count the continuous symmetries of `model` and compare them with those of `sym`."
     _check_certify(sym, model, example)
     twin, names = generic_twin(model), weights_counted(model)
     inputs = tuple(example) if isinstance(example, (tuple, list)) else (example,)
-    inputs = tuple(x.cpu().double() if x.is_floating_point() else x.cpu() for x in inputs)
+    inputs = tuple(
+        x.cpu().double() if x.is_floating_point() else x.cpu() for x in inputs
+    )
     tokens = tokens_known(twin, inputs)
     held = dict(twin.named_parameters()) | dict(twin.named_buffers())
     held = {k: v.detach() for k, v in held.items()}
@@ -253,12 +354,24 @@ def certified(
     for k in range(states):
         generator = torch.Generator().manual_seed(seed + k)
         state = {**held, **{n: drawn(n, held[n], generator) for n in names}}
-        J = jacobian(twin, state, names, inputs, tokens, int(2.5*sum(sizes.values())) + 400, generator)
+        J = jacobian(
+            twin,
+            state,
+            names,
+            inputs,
+            tokens,
+            int(2.5 * sum(sizes.values())) + 400,
+            generator,
+        )
         fields = {}
         for o in continuous(sym, names):
-            field = family_fields(o, state) if isinstance(o, Family) else o.fields(state)
+            field = (
+                family_fields(o, state) if isinstance(o, Family) else o.fields(state)
+            )
             fields[f'{o.kind} {o.name}'] = field_matrix(field, names, state)
         here = compared(J, fields, sizes)
-        if best is None or here.nullity < best.nullity or here.wrong: best = here
-        if best.complete or best.wrong: break
+        if best is None or here.nullity < best.nullity or here.wrong:
+            best = here
+        if best.complete or best.wrong:
+            break
     return best

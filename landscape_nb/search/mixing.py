@@ -25,8 +25,23 @@ import torch
 from torch import Tensor, fx
 from torch.utils._pytree import tree_leaves, tree_map
 from .exponents import Equations, solve
-from .group import Frozen, State, Symmetries, SymmetryError, Wire, generic_state, leaves
-from .operations import FUNCTIONS, MOVES, SHAPES, WINDOWS, PASS, op_name
+from landscape_nb.search.group import (
+    Frozen,
+    State,
+    Symmetries,
+    SymmetryError,
+    Wire,
+    generic_state,
+    leaves,
+)
+from landscape_nb.search.operations import (
+    FUNCTIONS,
+    MOVES,
+    SHAPES,
+    WINDOWS,
+    PASS,
+    op_name,
+)
 from .relations import mix
 from .tracing import Parameter, compress, stored
 
@@ -34,30 +49,39 @@ from .tracing import Parameter, compress, stored
 @dataclass(frozen=True, eq=False)
 class MixWire:
     "Where a matrix touches one axis of one tensor: it acts on D^-1 x, with D the product of `gains`."
+
     tensor: str
     axis: int
-    index: Tensor              # int64 [n, m], coordinate k sits at positions index[k]
-    gains: tuple[tuple, ...] = ()        # (tensor, power, eps, int64 [n, m]): factors (x + eps)**power of D
+    index: Tensor  # int64 [n, m], coordinate k sits at positions index[k]
+    gains: tuple[
+        tuple, ...
+    ] = ()  # (tensor, power, eps, int64 [n, m]): factors (x + eps)**power of D
 
-    def __str__(self)->str: return f'{self.tensor}[{self.axis}]'
+    def __str__(self) -> str:
+        return f'{self.tensor}[{self.axis}]'
 
-    def diagonal(self, state:State)->Tensor|None:
+    def diagonal(self, state: State) -> Tensor | None:
         "D [..., n, m] at a state, None where it is one."
         D = None
         for tensor, power, eps, at in self.gains:
-            factor = (state[tensor].reshape(-1)[at] + eps)**power
-            D = factor if D is None else D*factor
+            factor = (state[tensor].reshape(-1)[at] + eps) ** power
+            D = factor if D is None else D * factor
         return D
 
-    def turned(self, state:State, M:Tensor)->Tensor:
+    def turned(self, state: State, M: Tensor) -> Tensor:
         "[n, m, rest] what M [n, n] makes of the coordinates."
-        units = state[self.tensor].movedim(self.axis, 0)[self.index].reshape(*self.index.shape, -1)
+        units = (
+            state[self.tensor]
+            .movedim(self.axis, 0)[self.index]
+            .reshape(*self.index.shape, -1)
+        )
         D = self.diagonal(state)
-        if D is not None: units = units/D[..., None]
+        if D is not None:
+            units = units / D[..., None]
         units = torch.einsum('ij,jmr->imr', M.to(units), units)
-        return units if D is None else units*D[..., None]
+        return units if D is None else units * D[..., None]
 
-    def lay(self, x:Tensor, units:Tensor):
+    def lay(self, x: Tensor, units: Tensor):
         "Write coordinates [n, m, rest] into a tensor."
         rows = x.movedim(self.axis, 0)
         rows[self.index] = units.view(*self.index.shape, *rows.shape[1:])
@@ -66,131 +90,175 @@ class MixWire:
 @dataclass(frozen=True, eq=False)
 class Mixing:
     "One space of n coordinates on which a whole matrix may act."
+
     name: str
     n: int
-    kind: str                  # 'linear', 'orthogonal', 'fixing ones', 'rotary'
-    wires: tuple[tuple[MixWire, ...], tuple[MixWire, ...]]      # where A acts, and where its inverse transposed does
-    parent: str|None = None
+    kind: str  # 'linear', 'orthogonal', 'fixing ones', 'rotary'
+    wires: tuple[
+        tuple[MixWire, ...], tuple[MixWire, ...]
+    ]  # where A acts, and where its inverse transposed does
+    parent: str | None = None
 
     @property
-    def tensors(self)->set[str]:
+    def tensors(self) -> set[str]:
         "All tensors that move."
         return {w.tensor for some in self.wires for w in some}
 
     @property
-    def positions(self)->set[tuple[str, int, int]]:
+    def positions(self) -> set[tuple[str, int, int]]:
         "(tensor, axis, position) of everything that moves."
-        return {(w.tensor, w.axis, p) for some in self.wires for w in some for p in w.index.reshape(-1).tolist()}
+        return {
+            (w.tensor, w.axis, p)
+            for some in self.wires
+            for w in some
+            for p in w.index.reshape(-1).tolist()
+        }
 
-    def told(self, most:int=3)->tuple[str, str]:
+    def told(self, most: int = 3) -> tuple[str, str]:
         "Where A acts and where its inverse transposed does, for a report."
-        return tuple(', '.join(map(str, some[:most])) + (f', … {len(some)-most} more' if len(some) > most else '') or '-' for some in self.wires)
+        return tuple(
+            ', '.join(map(str, some[:most]))
+            + (f', … {len(some)-most} more' if len(some) > most else '')
+            or '-'
+            for some in self.wires
+        )
 
     @property
-    def dimension(self)->int:
+    def dimension(self) -> int:
         "Dimension of the group of matrices."
         n = self.n
-        return {'linear': n*n, 'orthogonal': n*(n-1)//2, 'fixing ones': (n-1)*(n-2)//2, 'rotary': n//2}[self.kind]
+        return {
+            'linear': n * n,
+            'orthogonal': n * (n - 1) // 2,
+            'fixing ones': (n - 1) * (n - 2) // 2,
+            'rotary': n // 2,
+        }[self.kind]
 
-    def basis(self)->Tensor:
+    def basis(self) -> Tensor:
         "[dimension, n, n] a basis of the tangent space at the identity."
         return tangent(self.kind, self.n)
 
-    def fields(self, state:State)->dict[str, Tensor]:
+    def fields(self, state: State) -> dict[str, Tensor]:
         "tensor -> [*shape, dimension]: what an infinitely small matrix does."
         out, basis = {}, self.basis()
         for matrices, wires in ((basis, self.wires[0]), (-basis.mT, self.wires[1])):
             for w in wires:
                 x = state[w.tensor]
-                field = out.setdefault(w.tensor, torch.zeros(*x.shape, len(basis), dtype=x.dtype))
+                field = out.setdefault(
+                    w.tensor, torch.zeros(*x.shape, len(basis), dtype=x.dtype)
+                )
                 for k, X in enumerate(matrices):
                     one = torch.zeros_like(x)
                     w.lay(one, w.turned(state, X))
                     field[..., k] += one
         return out
 
-    def act_(self, state:State, A:Tensor):
+    def act_(self, state: State, A: Tensor):
         "Let the matrix A [n, n] act on tensors in place."
         dual = torch.linalg.inv(A).T
         for M, wires in ((A, self.wires[0]), (dual, self.wires[1])):
-            for w in wires: w.lay(state[w.tensor], w.turned(state, M))
+            for w in wires:
+                w.lay(state[w.tensor], w.turned(state, M))
 
-    def inverse(self, A:Tensor)->Tensor: return torch.linalg.inv(A)
+    def inverse(self, A: Tensor) -> Tensor:
+        return torch.linalg.inv(A)
 
-    def random(self, generator:torch.Generator|None=None, spread:float=1.)->Tensor:
+    def random(
+        self, generator: torch.Generator | None = None, spread: float = 1.0
+    ) -> Tensor:
         "[n, n] a random matrix of the kind."
         return random_matrix(self.kind, self.n, generator, spread)
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #tangent
-def tangent(kind:str, n:int)->Tensor:
+def tangent(kind: str, n: int) -> Tensor:
     "[dimension, n, n] a basis of the tangent space of a group of matrices."
     E = torch.eye(n, dtype=torch.float64)
-    if kind == 'linear': return torch.einsum('ia,jb->ijab', E, E).reshape(n*n, n, n)
+    if kind == 'linear':
+        return torch.einsum('ia,jb->ijab', E, E).reshape(n * n, n, n)
     if kind == 'rotary':
         a, b = E[0::2], E[1::2]
         return torch.einsum('ka,kb->kab', a, b) - torch.einsum('ka,kb->kab', b, a)
     if kind == 'fixing ones':
         across = ones_basis(n)[:, 1:]
-        return torch.einsum('ia,dab,jb->dij', across, tangent('orthogonal', n-1), across)
+        return torch.einsum(
+            'ia,dab,jb->dij', across, tangent('orthogonal', n - 1), across
+        )
     i, j = torch.triu_indices(n, n, 1)
-    return torch.einsum('ka,kb->kab', E[i], E[j]) - torch.einsum('ka,kb->kab', E[j], E[i])
+    return torch.einsum('ka,kb->kab', E[i], E[j]) - torch.einsum(
+        'ka,kb->kab', E[j], E[i]
+    )
 
-def ones_basis(n:int)->Tensor:
+# %% ../../nbs/1_symmetries/mixing.ipynb #ones-basis
+def ones_basis(n: int) -> Tensor:
     "[n, n] orthogonal; the first column points along the vector of ones."
-    v = torch.full((n,), n**-.5, dtype=torch.float64)
+    v = torch.full((n,), n**-0.5, dtype=torch.float64)
     v[0] -= 1
     length = v.square().sum()
     reflection = torch.eye(n, dtype=torch.float64)
-    return reflection if length == 0 else reflection - 2*torch.outer(v, v)/length
+    return reflection if length == 0 else reflection - 2 * torch.outer(v, v) / length
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #random-matrix
-def random_matrix(kind:str, n:int, generator:torch.Generator|None=None, spread:float=1.)->Tensor: # [n, n] float64
+def random_matrix(
+    kind: str, n: int, generator: torch.Generator | None = None, spread: float = 1.0
+) -> Tensor:  # [n, n] float64
     "Orthogonal ones uniformly, linear ones as rotation, scales of log-deviation spread/4, rotation."
-    if kind == 'rotary': 
-        angle = 2*math.pi*torch.rand(n//2, generator=generator, dtype=torch.float64)
+    if kind == 'rotary':
+        angle = (
+            2 * math.pi * torch.rand(n // 2, generator=generator, dtype=torch.float64)
+        )
         c, s = angle.cos(), angle.sin()
         pairs = torch.stack([torch.stack([c, -s], -1), torch.stack([s, c], -1)], -2)
         return torch.block_diag(*pairs)
     if kind == 'fixing ones':
         U, Q = ones_basis(n), torch.eye(n, dtype=torch.float64)
-        Q[1:, 1:] = random_matrix('orthogonal', n-1, generator)
-        return U@Q@U.T
+        Q[1:, 1:] = random_matrix('orthogonal', n - 1, generator)
+        return U @ Q @ U.T
     Q, R = torch.linalg.qr(torch.randn(n, n, generator=generator, dtype=torch.float64))
-    Q = Q*R.diagonal().sign()
-    if kind == 'orthogonal': return Q
-    scales = (spread/4*torch.randn(n, generator=generator, dtype=torch.float64)).exp()
-    return Q*scales@random_matrix('orthogonal', n, generator)
+    Q = Q * R.diagonal().sign()
+    if kind == 'orthogonal':
+        return Q
+    scales = (
+        spread / 4 * torch.randn(n, generator=generator, dtype=torch.float64)
+    ).exp()
+    return Q * scales @ random_matrix('orthogonal', n, generator)
 
-# %% ../../nbs/1_symmetries/mixing.ipynb #spaces
-Gain = tuple[tuple[int, float], ...]       # (number of a weight, power), ordered
+# %% ../../nbs/1_symmetries/mixing.ipynb #times
+Gain = tuple[tuple[int, float], ...]  # (number of a weight, power), ordered
 
-def times(a:Gain, b:Gain, power:float=1)->Gain:
+
+def times(a: Gain, b: Gain, power: float = 1) -> Gain:
     "The product a * b**power."
-    if not b: return a
+    if not b:
+        return a
     out = dict(a)
-    for k, p in b: out[k] = out.get(k, 0) + power*p
+    for k, p in b:
+        out[k] = out.get(k, 0) + power * p
     return tuple(sorted((k, p) for k, p in out.items() if p))
 
+# %% ../../nbs/1_symmetries/mixing.ipynb #spaces
 class Spaces:
     """Coordinates and how the matrices that act on them hang together. Coordinate i is moved by D R^f D^-1: R belongs to its root,
     f = -1 stands for the inverse transposed, D is diagonal, a product of weights."""
+
     def __init__(self):
         self.parent, self.flip, self.gain = [], [], []
-        self.loops = []       # (i, j, flip, gain): demanded of two coordinates that hang together already
-        self.walls = []       # ids behind which stands a nonlinearity
-        self.lengths = []     # ids whose length is taken
-        self.ones = []        # ids that meet the vector of ones
-        self.rows = []        # (ids, keys): coordinates with different keys cannot be mixed
+        self.loops = (
+            []
+        )  # (i, j, flip, gain): demanded of two coordinates that hang together already
+        self.walls = []  # ids behind which stands a nonlinearity
+        self.lengths = []  # ids whose length is taken
+        self.ones = []  # ids that meet the vector of ones
+        self.rows = []  # (ids, keys): coordinates with different keys cannot be mixed
 
-    def fresh(self, *shape:int)->Tensor:
+    def fresh(self, *shape: int) -> Tensor:
         "New coordinates."
         first, n = len(self.parent), math.prod(shape)
-        self.parent += range(first, first+n)
-        self.flip += [1]*n
-        self.gain += [()]*n
-        return torch.arange(first, first+n).view(shape)
+        self.parent += range(first, first + n)
+        self.flip += [1] * n
+        self.gain += [()] * n
+        return torch.arange(first, first + n).view(shape)
 
-    def find(self, i:int)->tuple[int, int, Gain]:
+    def find(self, i: int) -> tuple[int, int, Gain]:
         "Root, f and D of a coordinate."
         path = []
         while self.parent[i] != i:
@@ -199,197 +267,281 @@ class Spaces:
         flip, gain = 1, ()
         for j in reversed(path):
             gain = times(self.gain[j], gain, self.flip[j])
-            flip = self.flip[j]*flip
+            flip = self.flip[j] * flip
             self.parent[j], self.flip[j], self.gain[j] = i, flip, gain
         return i, flip, gain
 
-    def relate(self, a:Tensor, b:Tensor, flip:int=1, gain:Tensor|None=None, power:float=1):
+    def relate(
+        self,
+        a: Tensor,
+        b: Tensor,
+        flip: int = 1,
+        gain: Tensor | None = None,
+        power: float = 1,
+    ):
         "b is moved as a (flip = -1: as its inverse transposed), seen through weights number `gain` to a power."
-        parts = torch.broadcast_tensors(a, b, torch.zeros((), dtype=torch.long) - 1 if gain is None else gain)
+        parts = torch.broadcast_tensors(
+            a, b, torch.zeros((), dtype=torch.long) - 1 if gain is None else gain
+        )
         pairs = torch.stack([p.reshape(-1) for p in parts], 1).unique(dim=0)
-        for i, j, g in pairs.tolist(): self.unite(i, j, flip, () if g < 0 else ((g, power),))
+        for i, j, g in pairs.tolist():
+            self.unite(i, j, flip, () if g < 0 else ((g, power),))
 
-    def unite(self, i:int, j:int, flip:int, gain:Gain):
+    def unite(self, i: int, j: int, flip: int, gain: Gain):
         "R_j = D R_i^flip D^-1."
         (ri, fi, di), (rj, fj, dj) = self.find(i), self.find(j)
         if ri == rj:
-            if (i, j) != (ri, rj) or flip < 0 or gain: self.loops.append((i, j, flip, gain))
+            if (i, j) != (ri, rj) or flip < 0 or gain:
+                self.loops.append((i, j, flip, gain))
             return
         between = times(times(gain, di, flip), dj, -1)
         self.parent[rj] = ri
-        self.flip[rj] = flip*fi*fj
+        self.flip[rj] = flip * fi * fj
         self.gain[rj] = times((), between, fj)
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #frames
 @dataclass(frozen=True)
 class Frames:
     "What is known of every coordinate after the walk."
-    root: Tensor           # int64 [number of coordinates]
+
+    root: Tensor  # int64 [number of coordinates]
     flip: list[int]
     gain: list[Gain]
-    dead: set[int]         # roots on which only scales and permutations act
-    turned: set[int]       # roots whose matrices are orthogonal
-    ones: set[int]         # roots that meet the vector of ones
-    torn: set[int]         # roots whose lengths are taken in two frames that differ by a gain
+    dead: set[int]  # roots on which only scales and permutations act
+    turned: set[int]  # roots whose matrices are orthogonal
+    ones: set[int]  # roots that meet the vector of ones
+    torn: set[int]  # roots whose lengths are taken in two frames that differ by a gain
 
-def frames(s:Spaces)->Frames:
+# %% ../../nbs/1_symmetries/mixing.ipynb #frames-2
+def frames(s: Spaces) -> Frames:
     "Close the demands: what is dead, what must be orthogonal, and in which frame."
     found = [s.find(i) for i in range(len(s.parent))]
     root, flip, gain = (list(o) for o in zip(*found)) if found else ([], [], [])
-    def roots(many): return {root[i] for ids in many for i in ids.unique().tolist()}
+
+    def roots(many):
+        return {root[i] for ids in many for i in ids.unique().tolist()}
+
     dead, frame = roots(s.walls), defaultdict(set)
     for ids in s.lengths:
-        for i in ids.unique().tolist(): frame[root[i]].add(times((), gain[i], -flip[i]))
+        for i in ids.unique().tolist():
+            frame[root[i]].add(times((), gain[i], -flip[i]))
     for i, j, f, d in s.loops:
         between = times(times(d, gain[i], f), gain[j], -1)
-        if f*flip[i] == flip[j]: dead |= {root[j]} if between else set()
-        elif all(p % 2 == 0 for _, p in between): frame[root[j]].add(times((), between, flip[j]/2))
-        else: dead.add(root[j])
+        if f * flip[i] == flip[j]:
+            dead |= {root[j]} if between else set()
+        elif all(p % 2 == 0 for _, p in between):
+            frame[root[j]].add(times((), between, flip[j] / 2))
+        else:
+            dead.add(root[j])
     torn = {r for r, some in frame.items() if len(some) > 1}
     for i, r in enumerate(root):
-        if r in frame and r not in torn: gain[i] = times(gain[i], *frame[r], flip[i])
-    return Frames(torch.tensor(root), flip, gain, dead | torn, {*frame}, roots(s.ones), torn)
+        if r in frame and r not in torn:
+            gain[i] = times(gain[i], *frame[r], flip[i])
+    return Frames(
+        torch.tensor(root), flip, gain, dead | torn, {*frame}, roots(s.ones), torn
+    )
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #signal
 NOTHING = torch.zeros((), dtype=torch.long)
 
+
 @dataclass(frozen=True)
 class Signal:
     "What the walk knows of a tensor: layers of coordinates, each broadcast to `shape`."
+
     shape: tuple[int, ...]
     layers: tuple[Tensor, ...] = ()
-    weight: Tensor|None = None         # numbers of the weights, where it is a parameter and nothing else
-    flat: frozenset = frozenset()      # axes along which its values are equal
-    square: bool = False               # the layers are those of the signal of which it is the square
+    weight: Tensor | None = (
+        None  # numbers of the weights, where it is a parameter and nothing else
+    )
+    flat: frozenset = frozenset()  # axes along which its values are equal
+    square: bool = False  # the layers are those of the signal of which it is the square
     zero: bool = False
-    shift: Tensor = NOTHING            # variables: what constants in the weights may add to it
-    sums: bool = False                 # its last axis sums to one
-    centred: tuple|None = None         # (gain, shift) of the layer normalisation that it comes out of
+    shift: Tensor = NOTHING  # variables: what constants in the weights may add to it
+    sums: bool = False  # its last axis sums to one
+    centred: tuple | None = (
+        None  # (gain, shift) of the layer normalisation that it comes out of
+    )
 
     def __post_init__(self):
-        pad = lambda i: compress(i.reshape([1]*(len(self.shape)-i.dim()) + list(i.shape)))
+        pad = lambda i: compress(
+            i.reshape([1] * (len(self.shape) - i.dim()) + list(i.shape))
+        )
         object.__setattr__(self, 'shape', tuple(self.shape))
         object.__setattr__(self, 'layers', tuple(pad(i) for i in self.layers))
         object.__setattr__(self, 'shift', pad(self.shift))
-        if self.weight is not None: object.__setattr__(self, 'weight', pad(self.weight))
+        if self.weight is not None:
+            object.__setattr__(self, 'weight', pad(self.weight))
 
-    def map(self, f:Callable[[Tensor], Tensor], shape:Sequence[int])->'Signal':
+    def map(self, f: Callable[[Tensor], Tensor], shape: Sequence[int]) -> 'Signal':
         "The same movement of positions applied to all numbers."
-        def one(i): return i.reshape([1]*len(shape)) if i.numel() == 1 else f(i.expand(self.shape))
+
+        def one(i):
+            return (
+                i.reshape([1] * len(shape))
+                if i.numel() == 1
+                else f(i.expand(self.shape))
+            )
+
         layers = tuple(one(i) for i in self.layers)
         weight = None if self.weight is None else one(self.weight)
-        return Signal(shape, layers, weight, square=self.square, zero=self.zero, shift=one(self.shift))
+        return Signal(
+            shape,
+            layers,
+            weight,
+            square=self.square,
+            zero=self.zero,
+            shift=one(self.shift),
+        )
 
-    def ranked(self, rank:int)->'Signal':
+    def ranked(self, rank: int) -> 'Signal':
         "With axes of size 1 in front."
         more = rank - len(self.shape)
-        if more <= 0: return self
-        return replace(self, shape=(*[1]*more, *self.shape), flat=frozenset(d+more for d in self.flat))
+        if more <= 0:
+            return self
+        return replace(
+            self,
+            shape=(*[1] * more, *self.shape),
+            flat=frozenset(d + more for d in self.flat),
+        )
 
-    def even(self, axis:int)->bool:
+    def even(self, axis: int) -> bool:
         "Are the values along an axis equal?"
         return self.shape[axis] == 1 or axis in self.flat
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #whole-range
-def whole_range(i:Tensor)->tuple[int, int]|None:
+def whole_range(i: Tensor) -> tuple[int, int] | None:
     "First and last number of an array that holds each between them once; None for others."
     first, last = int(i.min()), int(i.max())
     return (first, last) if last - first + 1 == i.numel() else None
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #walker
-WRITES = 'add sub expand cat clone unsqueeze'.split()       # a parameter in one of these adds to what follows
+WRITES = (
+    'add sub expand cat clone unsqueeze'.split()
+)  # a parameter in one of these adds to what follows
+
 
 class Walker:
     "Runs an exported graph on spaces. `cut`: normalisations that end a space; `opaque`: gains that do."
-    def __init__(self, trace, cut:set[str]=frozenset(), opaque:set[str]=frozenset()):
+
+    def __init__(
+        self, trace, cut: set[str] = frozenset(), opaque: set[str] = frozenset()
+    ):
         self.trace, self.cut, self.opaque = trace, cut, opaque
-        self.levels = []                         # ids on which a shift must be the same for all coordinates
+        self.levels = []  # ids on which a shift must be the same for all coordinates
         self.spaces, self.axes, self.first, self.count = Spaces(), {}, {}, 0
-        self.owner = []                          # (first number, tensor, eps) of the weights
-        self.norms = defaultdict(list)           # name of a normalising node -> ids
+        self.owner = []  # (first number, tensor, eps) of the weights
+        self.norms = defaultdict(list)  # name of a normalising node -> ids
         self.node, self.env = None, {}
-        self.pinned = {(0, 0)}                   # ranges of variables that are zero
-        self.shifts, self.own = Equations(), {}  # tensor -> variables of what may be added to it, broadcast to its shape
-        self.fixed = set()                       # tensors that multiply: nothing is added to them
-        self.absorbed = {}                       # (weight, axis, bias) -> variables of every column
-        self.rescaled = []                       # (mean, variance, gain, shift, eps, variables) of batch normalisations
-        self.across = {}                         # (weight, bias) -> (gain, shift) of the layer normalisation it reads
-        self.made = defaultdict(list)            # weight -> (node, axis written, axis of its result)
+        self.pinned = {(0, 0)}  # ranges of variables that are zero
+        self.shifts, self.own = (
+            Equations(),
+            {},
+        )  # tensor -> variables of what may be added to it, broadcast to its shape
+        self.fixed = set()  # tensors that multiply: nothing is added to them
+        self.absorbed = {}  # (weight, axis, bias) -> variables of every column
+        self.rescaled = (
+            []
+        )  # (mean, variance, gain, shift, eps, variables) of batch normalisations
+        self.across = (
+            {}
+        )  # (weight, bias) -> (gain, shift) of the layer normalisation it reads
+        self.made = defaultdict(
+            list
+        )  # weight -> (node, axis written, axis of its result)
 
     def run(self):
         "Walk the whole graph."
         for node in self.trace.graph.graph.nodes:
             self.node = node
-            if node.op == 'placeholder': self.env[node] = self.given(node)
-            elif node.op == 'get_attr': self.env[node] = operator.attrgetter(node.target)(self.trace.graph)
-            elif node.op == 'call_function': self.env[node] = self.apply(node)
-            elif node.op == 'output': self.end(node)
+            if node.op == 'placeholder':
+                self.env[node] = self.given(node)
+            elif node.op == 'get_attr':
+                self.env[node] = operator.attrgetter(node.target)(self.trace.graph)
+            elif node.op == 'call_function':
+                self.env[node] = self.apply(node)
+            elif node.op == 'output':
+                self.end(node)
         return self
 
-    def given(self, node:fx.Node):
+    def given(self, node: fx.Node):
         value = self.trace.values[node.name]
         return Signal(node.meta['val'].shape) if value is None else value
 
-    def end(self, node:fx.Node):
-        outputs = tree_leaves(fx.node.map_arg(node.args[0], self.env.get), is_leaf=lambda o: isinstance(o, Signal))
+    def end(self, node: fx.Node):
+        outputs = tree_leaves(
+            fx.node.map_arg(node.args[0], self.env.get),
+            is_leaf=lambda o: isinstance(o, Signal),
+        )
         end_space(self, *[o for o in outputs if isinstance(o, Signal)])
 
-    def apply(self, node:fx.Node):
+    def apply(self, node: fx.Node):
         "One operation: computed, by its rule, or a wall."
         args, kwargs = fx.node.map_arg((node.args, node.kwargs), self.env.get)
-        if node.target is operator.getitem: return args[0][args[1]]
+        if node.target is operator.getitem:
+            return args[0][args[1]]
         traced = lambda a: isinstance(a, (Signal, Parameter))
         given = [a for a in tree_leaves((args, kwargs), is_leaf=traced) if traced(a)]
         name = op_name(node)
-        if name in ('_assert_tensor_metadata', '_assert_scalar', 'sym_constrain_range', 'sym_constrain_range_for_size'): return None
+        if name in (
+            '_assert_tensor_metadata',
+            '_assert_scalar',
+            'sym_constrain_range',
+            'sym_constrain_range_for_size',
+        ):
+            return None
         if not given or name.startswith('new_') or name.endswith('_like'):
             plain = lambda a: torch.zeros(a.shape) if traced(a) else a
             args, kwargs = tree_map(plain, (args, kwargs), is_leaf=traced)
             return node.target(*args, **kwargs)
         before = len(self.spaces.walls)
-        try: return MIXING_RULES[name](self, *args, **kwargs)
+        try:
+            return MIXING_RULES[name](self, *args, **kwargs)
         except Exception as e:
             self.failed = (name, e)
             end_space(self, *[signal_of(self, a) for a in given])
             val = node.meta.get('val')
-            if isinstance(val, (tuple, list)): return tuple(Signal(getattr(v, 'shape', ())) for v in val)
+            if isinstance(val, (tuple, list)):
+                return tuple(Signal(getattr(v, 'shape', ())) for v in val)
             return Signal(getattr(val, 'shape', ()))
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #shift-variables
-def shift_variables(w:Walker, name:str, table:bool=False)->Tensor:
+def shift_variables(w: Walker, name: str, table: bool = False) -> Tensor:
     "Variables of what may be added to a tensor; `table`: the same to every row."
     if name not in w.own:
         shape = w.trace.state[name].shape
         w.own[name] = w.shifts.fresh(*((1, *shape[1:]) if table else shape))
     v = w.own[name]
-    if table: w.shifts.same(v, v[:1])
+    if table:
+        w.shifts.same(v, v[:1])
     return v[:1] if table else v
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #pin-shift
-def pin_shift(w:Walker, *signals:Signal):
+def pin_shift(w: Walker, *signals: Signal):
     "Nothing may be added to these."
     for x in signals:
         w.shifts.pin(x.shift)
         w.pinned.add(whole_range(x.shift))
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #summed-shift
-def summed_shift(w:Walker, *terms:tuple[float, Signal])->Tensor:
+def summed_shift(w: Walker, *terms: tuple[float, Signal]) -> Tensor:
     "Sum of coefficient * what is added to a signal; what is known to be zero is left out."
     rest = [(c, x.shift) for c, x in terms if whole_range(x.shift) not in w.pinned]
     return w.shifts.combine(*rest) if rest else NOTHING
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #even-shift
-def even_shift(w:Walker, x:Signal, axes)->Tensor:
+def even_shift(w: Walker, x: Signal, axes) -> Tensor:
     "What is added to x, the same along `axes` from now on; size 1 there."
     i = x.shift
     for d in axes:
-        if i.shape[d] == 1: continue
+        if i.shape[d] == 1:
+            continue
         w.shifts.same(i, i.narrow(d, 0, 1))
         i = i.narrow(d, 0, 1)
     return i
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #column-shift
-def column_shift(w:Walker, x:Signal, axis:int)->Tensor:
+def column_shift(w: Walker, x: Signal, axis: int) -> Tensor:
     "[size] what is added along one axis, the same along all others."
     others = {*range(len(x.shape))} - {axis}
     i = even_shift(w, x, others)
@@ -397,7 +549,7 @@ def column_shift(w:Walker, x:Signal, axis:int)->Tensor:
     return i.reshape(-1).expand(x.shape[axis])
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #axis-ids
-def axis_ids(w:Walker, name:str, axis:int)->Tensor:
+def axis_ids(w: Walker, name: str, axis: int) -> Tensor:
     "Coordinates along one axis of a tensor."
     if (name, axis) not in w.axes:
         n = w.trace.state[name].shape[axis]
@@ -406,151 +558,223 @@ def axis_ids(w:Walker, name:str, axis:int)->Tensor:
     return w.axes[name, axis]
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #owner-of
-def owner_of(w:Walker, number:int)->tuple[str, float, int]:
+def owner_of(w: Walker, number: int) -> tuple[str, float, int]:
     "Tensor, epsilon and position of a weight."
     first, name, eps = max(o for o in w.owner if o[0] <= number)
-    return name, eps, number-first
+    return name, eps, number - first
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #weight-numbers
-def weight_numbers(w:Walker, name:str, eps:float=0.)->Tensor:
+def weight_numbers(w: Walker, name: str, eps: float = 0.0) -> Tensor:
     "Numbers of the weights in a tensor."
     if (name, eps) not in w.first:
         w.first[name, eps] = w.count
         w.owner.append((w.count, name, eps))
         w.count += w.trace.state[name].numel()
     shape = w.trace.state[name].shape
-    return torch.arange(w.first[name, eps], w.first[name, eps] + shape.numel()).view(shape)
+    return torch.arange(w.first[name, eps], w.first[name, eps] + shape.numel()).view(
+        shape
+    )
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #signal-of
-def signal_of(w:Walker, x, rank:int=0, weight:bool=False)->Signal: # weight: nothing is added to it
+def signal_of(
+    w: Walker, x, rank: int = 0, weight: bool = False
+) -> Signal:  # weight: nothing is added to it
     "Anything as a signal."
     if isinstance(x, Parameter):
         n = len(x.shape)
-        layers = [axis_ids(w, x.name, d).view([-1 if e == d else 1 for e in range(n)]) for d, s in enumerate(x.shape) if s > 1]
-        x = Signal(x.shape, tuple(layers), weight_numbers(w, x.name), shift=own_shift(w, x, weight))
+        layers = [
+            axis_ids(w, x.name, d).view([-1 if e == d else 1 for e in range(n)])
+            for d, s in enumerate(x.shape)
+            if s > 1
+        ]
+        x = Signal(
+            x.shape,
+            tuple(layers),
+            weight_numbers(w, x.name),
+            shift=own_shift(w, x, weight),
+        )
     elif isinstance(x, Tensor):
-        flat = [d for d, s in enumerate(x.shape) if s > 1 and bool((x == x.narrow(d, 0, 1)).all())]
+        flat = [
+            d
+            for d, s in enumerate(x.shape)
+            if s > 1 and bool((x == x.narrow(d, 0, 1)).all())
+        ]
         x = Signal(x.shape, flat=frozenset(flat), zero=not bool(x.any()))
-    elif isinstance(x, (int, float, bool)): x = Signal((), zero=x == 0)
+    elif isinstance(x, (int, float, bool)):
+        x = Signal((), zero=x == 0)
     return x.ranked(rank)
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #own-shift
-def own_shift(w:Walker, p:Parameter, weight:bool)->Tensor:
+def own_shift(w: Walker, p: Parameter, weight: bool) -> Tensor:
     "Variables of what may be added to a parameter; none where it multiplies."
-    if not weight and op_name(w.node) in WRITES: note_writer(w, p.name, p.axes[-1])
-    if not weight and math.prod(p.shape) <= 2**18: return shift_variables(w, p.name)
+    if not weight and op_name(w.node) in WRITES:
+        note_writer(w, p.name, p.axes[-1])
+    if not weight and math.prod(p.shape) <= 2**18:
+        return shift_variables(w, p.name)
     w.fixed.add(p.name)
     return NOTHING
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #note-writer
-def note_writer(w:Walker, name:str, axis:int, along:int|None=None):
+def note_writer(w: Walker, name: str, axis: int, along: int | None = None):
     "A tensor writes the result of the current operation: its axis becomes axis `along` of it, the last one if not given."
     val = w.node.meta['val']
-    if not isinstance(val, Tensor): return
-    along = len(val.shape)-1 if along is None else along
-    if val.shape[along] == w.trace.state[name].shape[axis]: w.made[name].append((w.node, axis, along))
+    if not isinstance(val, Tensor):
+        return
+    along = len(val.shape) - 1 if along is None else along
+    if val.shape[along] == w.trace.state[name].shape[axis]:
+        w.made[name].append((w.node, axis, along))
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #out-shape
-def out_shape(w:Walker, k:int|None=None)->tuple[int, ...]:
+def out_shape(w: Walker, k: int | None = None) -> tuple[int, ...]:
     "Shape of the output, or of output number k, of the current operation."
     val = w.node.meta['val']
     return tuple((val if k is None else val[k]).shape)
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #end-space
-def end_space(w:Walker, *signals:Signal):
+def end_space(w: Walker, *signals: Signal):
     "A nonlinearity: nothing mixes in front of it, and nothing may be added."
     w.spaces.walls += [i for x in signals for i in x.layers]
     pin_shift(w, *signals)
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #keep-apart
-def keep_apart(w:Walker, ids:Tensor, axes):
+def keep_apart(w: Walker, ids: Tensor, axes):
     "Coordinates at different positions along `axes` do not mix."
     for d in axes:
-        keys = torch.arange(ids.shape[d]).view([-1 if e == d else 1 for e in range(ids.dim())])
+        keys = torch.arange(ids.shape[d]).view(
+            [-1 if e == d else 1 for e in range(ids.dim())]
+        )
         w.spaces.rows.append((ids, keys.expand(ids.shape)))
 
-# %% ../../nbs/1_symmetries/mixing.ipynb #mixing-rules
-MIXING_RULES: dict[str, Callable] = {}      # ATen name -> rule(walker, *args, **kwargs)
+# %% ../../nbs/1_symmetries/mixing.ipynb #mixes
+MIXING_RULES: dict[str, Callable] = {}  # ATen name -> rule(walker, *args, **kwargs)
 
-def mixes(*names:str):
+
+def mixes(*names: str):
     "Register a rule."
+
     def register(f):
-        for n in names: MIXING_RULES[n] = f
+        for n in names:
+            MIXING_RULES[n] = f
         return f
+
     return register
 
-LINEAR_ALONE = 'dropout feature_dropout clone alias detach contiguous lift_fresh_copy'.split()
-LINEAR_WINDOWS = [n.format(*[k]*n.count('{}')) for n in WINDOWS[PASS, PASS].split() for k in (1, 2, 3)]
+# %% ../../nbs/1_symmetries/mixing.ipynb #alone
+LINEAR_ALONE = (
+    'dropout feature_dropout clone alias detach contiguous lift_fresh_copy'.split()
+)
 
-@mixes(*LINEAR_ALONE, *LINEAR_WINDOWS, 'to', '_to_copy', 'type_as', 'float', 'double', 'half')
+LINEAR_WINDOWS = [
+    n.format(*[k] * n.count('{}'))
+    for n in WINDOWS[PASS, PASS].split()
+    for k in (1, 2, 3)
+]
+
+
+@mixes(
+    *LINEAR_ALONE,
+    *LINEAR_WINDOWS,
+    'to',
+    '_to_copy',
+    'type_as',
+    'float',
+    'double',
+    'half'
+)
 def _alone(w, x, *args, **kwargs):
     x = signal_of(w, x)
     windows = [d for d, s in enumerate(x.shape) if s != out_shape(w)[d]]
-    if any(stored(i) & {*windows} for i in x.layers): end_space(w, x)
+    if any(stored(i) & {*windows} for i in x.layers):
+        end_space(w, x)
     shift = even_shift(w, x, windows)
-    if windows and op_name(w.node).startswith('avg_pool') and any(w.node.args[3:4]): w.shifts.pin(shift)
-    return replace(x, shape=out_shape(w), layers=tuple(i for i in x.layers if not stored(i) & {*windows}), shift=shift)
+    if windows and op_name(w.node).startswith('avg_pool') and any(w.node.args[3:4]):
+        w.shifts.pin(shift)
+    return replace(
+        x,
+        shape=out_shape(w),
+        layers=tuple(i for i in x.layers if not stored(i) & {*windows}),
+        shift=shift,
+    )
 
+# %% ../../nbs/1_symmetries/mixing.ipynb #reshaped
 @mixes(*SHAPES)
 def _reshaped(w, x, *args, **kwargs):
     x = signal_of(w, x)
     y = x.map(lambda i: i.reshape(out_shape(w)), out_shape(w))
     return replace(y, centred=x.centred if y.shape[-1:] == x.shape[-1:] else None)
 
+# %% ../../nbs/1_symmetries/mixing.ipynb #expanded
 @mixes('expand', 'expand_as', 'broadcast_to')
 def _expanded(w, x, *args, **kwargs):
     x, shape = signal_of(w, x).ranked(len(out_shape(w))), out_shape(w)
     flat = {d for d, s in enumerate(shape) if s > 1 and x.even(d)}
     return replace(x, shape=shape, flat=frozenset(flat))
 
-AXES_MOVED = 'squeeze unsqueeze permute transpose swapaxes movedim t numpy_T mT adjoint'.split()
+# %% ../../nbs/1_symmetries/mixing.ipynb #moved
+AXES_MOVED = (
+    'squeeze unsqueeze permute transpose swapaxes movedim t numpy_T mT adjoint'.split()
+)
+
 
 @mixes(*MOVES, *AXES_MOVED)
 def _moved(w, x, *args, **kwargs):
     x, val = signal_of(w, x), w.node.meta['val']
     how = lambda i: w.node.target(i, *args, **kwargs)
     if not isinstance(val, (tuple, list)):
-        same = val.shape[-1:] == x.shape[-1:] and (op_name(w.node) not in AXES_MOVED or last_stays(x, how))
+        same = val.shape[-1:] == x.shape[-1:] and (
+            op_name(w.node) not in AXES_MOVED or last_stays(x, how)
+        )
         return replace(x.map(how, val.shape), centred=x.centred if same else None)
     return tuple(x.map(lambda i: how(i)[k], v.shape) for k, v in enumerate(val))
 
-def last_stays(x:Signal, how:Callable)->bool:
+# %% ../../nbs/1_symmetries/mixing.ipynb #last-stays
+def last_stays(x: Signal, how: Callable) -> bool:
     "Is the last axis the last one after axes were moved?"
-    sizes = [1 if s == 1 else d+2 for d, s in enumerate(x.shape)]
+    sizes = [1 if s == 1 else d + 2 for d, s in enumerate(x.shape)]
     return how(torch.empty(sizes, device='meta')).shape[-1] == sizes[-1]
 
+# %% ../../nbs/1_symmetries/mixing.ipynb #indexed
 @mixes('index')
-def _indexed(w, x, indices): return signal_of(w, x).map(lambda i: w.node.target(i, indices), out_shape(w))
+def _indexed(w, x, indices):
+    return signal_of(w, x).map(lambda i: w.node.target(i, indices), out_shape(w))
 
-# %% ../../nbs/1_symmetries/mixing.ipynb #sum-rule
-def partners(a:Tensor, y:Signal)->list[Tensor]:
+# %% ../../nbs/1_symmetries/mixing.ipynb #partners
+def partners(a: Tensor, y: Signal) -> list[Tensor]:
     "Layers of y that vary along an axis along which `a` does."
     return [b for b in y.layers if stored(a) & stored(b)]
 
-def met(w:Walker, x:Signal, y:Signal)->list[Tensor]:
+# %% ../../nbs/1_symmetries/mixing.ipynb #met
+def met(w: Walker, x: Signal, y: Signal) -> list[Tensor]:
     "Layers of x in x + y, after they were related to those of y."
     kept = []
     for a in x.layers:
         others = partners(a, y)
-        for b in others: w.spaces.relate(a, b)
+        for b in others:
+            w.spaces.relate(a, b)
         if not others and not y.zero:
             even = all(y.even(d) for d in stored(a))
             (w.spaces.ones if even else w.spaces.walls).append(a)
-        if not any(b.numel() < a.numel() for b in others): kept.append(a)
+        if not any(b.numel() < a.numel() for b in others):
+            kept.append(a)
     return kept
 
+# %% ../../nbs/1_symmetries/mixing.ipynb #added
 @mixes('add', 'sub', 'rsub')
 def _added(w, x, y, alpha=1):
     rank = len(out_shape(w))
     x, y = signal_of(w, x, rank), signal_of(w, y, rank)
-    if x.square or y.square: end_space(w, x, y)
+    if x.square or y.square:
+        end_space(w, x, y)
     kept = met(w, x, y)
     kept += [b for b in met(w, y, x) if not any(stored(a) & stored(b) for a in kept)]
     flat = frozenset(d for d in range(rank) if x.even(d) and y.even(d))
     sign = {'add': (1, alpha), 'sub': (1, -alpha), 'rsub': (-alpha, 1)}[op_name(w.node)]
     shift = summed_shift(w, (sign[0], x), (sign[1], y))
-    return Signal(out_shape(w), tuple(kept), flat=flat, zero=x.zero and y.zero, shift=shift)
+    return Signal(
+        out_shape(w), tuple(kept), flat=flat, zero=x.zero and y.zero, shift=shift
+    )
 
+# %% ../../nbs/1_symmetries/mixing.ipynb #larger
 @mixes('maximum', 'minimum')
 def _larger(w, x, y):
     rank = len(out_shape(w))
@@ -559,16 +783,26 @@ def _larger(w, x, y):
     w.shifts.same(x.shift, y.shift)
     return Signal(out_shape(w), shift=torch.broadcast_tensors(x.shift, y.shift)[0])
 
-@mixes('max_pool1d', 'max_pool2d', 'max_pool3d', 'adaptive_max_pool1d', 'adaptive_max_pool2d')
+# %% ../../nbs/1_symmetries/mixing.ipynb #pooled
+@mixes(
+    'max_pool1d',
+    'max_pool2d',
+    'max_pool3d',
+    'adaptive_max_pool1d',
+    'adaptive_max_pool2d',
+)
 def _pooled(w, x, *args, **kwargs):
     x = signal_of(w, x)
     w.spaces.walls += x.layers
     val = w.node.meta['val']
-    y = Signal(out_shape(w, 0 if isinstance(val, (tuple, list)) else None), shift=even_shift(w, x, range(2, len(x.shape))))
+    y = Signal(
+        out_shape(w, 0 if isinstance(val, (tuple, list)) else None),
+        shift=even_shift(w, x, range(2, len(x.shape))),
+    )
     return (y, Signal(out_shape(w, 1))) if isinstance(val, (tuple, list)) else y
 
-# %% ../../nbs/1_symmetries/mixing.ipynb #product-rule
-def scaled(w:Walker, x:Signal, y:Signal, power:float=1)->list[Tensor]:
+# %% ../../nbs/1_symmetries/mixing.ipynb #scaled
+def scaled(w: Walker, x: Signal, y: Signal, power: float = 1) -> list[Tensor]:
     "Layers of x * y**power that come from x."
     out = []
     for a in x.layers:
@@ -576,98 +810,151 @@ def scaled(w:Walker, x:Signal, y:Signal, power:float=1)->list[Tensor]:
         uneven = {d for d in range(len(y.shape)) if not y.even(d)}
         if y.weight is not None and y.weight.numel() > 1 and stored(y.weight) <= axes:
             made = w.spaces.fresh(*torch.broadcast_shapes(a.shape, y.weight.shape))
-            if owner_of(w, int(y.weight.flatten()[0]))[0] in w.opaque: w.spaces.walls += [a, made]
-            else: w.spaces.relate(a, made, gain=y.weight, power=power)
+            if owner_of(w, int(y.weight.flatten()[0]))[0] in w.opaque:
+                w.spaces.walls += [a, made]
+            else:
+                w.spaces.relate(a, made, gain=y.weight, power=power)
             out.append(made)
         else:
             keep_apart(w, a, axes & uneven)
             out.append(a)
     return out
 
+# %% ../../nbs/1_symmetries/mixing.ipynb #multiplied
 @mixes('mul')
 def _multiplied(w, x, y):
-    if len(w.node.args) == 2 and w.node.args[0] is w.node.args[1]: return _squared(w, x)
+    if len(w.node.args) == 2 and w.node.args[0] is w.node.args[1]:
+        return _squared(w, x)
     rank = len(out_shape(w))
     x, y = signal_of(w, x, rank), signal_of(w, y, rank)
-    if x.square and x.layers or y.square and y.layers: end_space(w, x, y)
+    if x.square and x.layers or y.square and y.layers:
+        end_space(w, x, y)
     plain = x.weight is not None, y.weight is not None
     for one, is_weight in ((x, plain[0]), (y, plain[1])):
-        if is_weight: end_space(w, one)                # a gain does not turn itself
+        if is_weight:
+            end_space(w, one)  # a gain does not turn itself
     kept = ([] if plain[0] else scaled(w, x, y)) + ([] if plain[1] else scaled(w, y, x))
     shift = multiplied_shift(w, x, y, plain)
     return Signal(out_shape(w), tuple(kept), zero=x.zero or y.zero, shift=shift)
 
-def number(x)->float|None:
+# %% ../../nbs/1_symmetries/mixing.ipynb #number
+def number(x) -> float | None:
     "The one number that a plain argument holds, else None."
-    if isinstance(x, (int, float)): return float(x)
-    return x.flatten()[0].item() if isinstance(x, Tensor) and x.numel() and bool((x == x.flatten()[0]).all()) else None
+    if isinstance(x, (int, float)):
+        return float(x)
+    return (
+        x.flatten()[0].item()
+        if isinstance(x, Tensor) and x.numel() and bool((x == x.flatten()[0]).all())
+        else None
+    )
 
-def multiplied_shift(w:Walker, x:Signal, y:Signal, plain:tuple[bool, bool])->Tensor:
+# %% ../../nbs/1_symmetries/mixing.ipynb #multiplied-shift
+def multiplied_shift(
+    w: Walker, x: Signal, y: Signal, plain: tuple[bool, bool]
+) -> Tensor:
     "What is added to x * y: passes a number, and a gain along its coordinates."
     args = w.node.args
     for one, other, k in ((x, y, 0), (y, x, 1)):
-        given = number(w.env.get(args[1-k]) if isinstance(args[1-k], fx.Node) else args[1-k])
-        if given is not None: return w.shifts.combine((given, one.shift))
-        along = other.weight is not None and any(stored(other.weight) <= stored(i) for i in one.layers)
-        if plain[1-k] and along: return one.shift
+        given = number(
+            w.env.get(args[1 - k]) if isinstance(args[1 - k], fx.Node) else args[1 - k]
+        )
+        if given is not None:
+            return w.shifts.combine((given, one.shift))
+        along = other.weight is not None and any(
+            stored(other.weight) <= stored(i) for i in one.layers
+        )
+        if plain[1 - k] and along:
+            return one.shift
     pin_shift(w, x, y)
     return NOTHING
 
+# %% ../../nbs/1_symmetries/mixing.ipynb #divided
 @mixes('div')
 def _divided(w, x, y, rounding_mode=None):
     rank = len(out_shape(w))
     x, y = signal_of(w, x, rank), signal_of(w, y, rank)
     end_space(w, y)
-    if x.square or rounding_mode: end_space(w, x)
+    if x.square or rounding_mode:
+        end_space(w, x)
     divisor = w.node.args[1]
     given = number(w.env.get(divisor) if isinstance(divisor, fx.Node) else divisor)
-    if not given: pin_shift(w, x)
-    return Signal(out_shape(w), tuple(scaled(w, x, y, -1)), shift=w.shifts.combine((1/given, x.shift)) if given else NOTHING)
+    if not given:
+        pin_shift(w, x)
+    return Signal(
+        out_shape(w),
+        tuple(scaled(w, x, y, -1)),
+        shift=w.shifts.combine((1 / given, x.shift)) if given else NOTHING,
+    )
 
-# %% ../../nbs/1_symmetries/mixing.ipynb #length-rule
+# %% ../../nbs/1_symmetries/mixing.ipynb #squared
 @mixes('square')
 def _squared(w, x):
     x = signal_of(w, x)
     pin_shift(w, x)
     return replace(x, square=True, weight=None, shift=NOTHING, centred=None)
 
+# %% ../../nbs/1_symmetries/mixing.ipynb #power
 @mixes('pow')
 def _power(w, x, e):
-    if e == 2: return _squared(w, x)
+    if e == 2:
+        return _squared(w, x)
     end_space(w, signal_of(w, x))
     return Signal(out_shape(w))
 
-def measured(w:Walker, ids:Tensor, axes:set[int]):
+# %% ../../nbs/1_symmetries/mixing.ipynb #measured
+def measured(w: Walker, ids: Tensor, axes: set[int]):
     "The length along `axes` is taken, in every row of the other axes."
     w.spaces.lengths.append(ids)
     keep_apart(w, ids, stored(ids) - axes)
-    if 'val' in w.node.meta: w.norms[w.node.name].append(ids)
+    if 'val' in w.node.meta:
+        w.norms[w.node.name].append(ids)
 
+# %% ../../nbs/1_symmetries/mixing.ipynb #summed
 @mixes('mean', 'sum')
 def _summed(w, x, dim=None, keepdim=False, dtype=None):
     x = signal_of(w, x)
-    axes = range(len(x.shape)) if dim in (None, [], ()) else [dim] if isinstance(dim, int) else dim
+    axes = (
+        range(len(x.shape))
+        if dim in (None, [], ())
+        else [dim] if isinstance(dim, int) else dim
+    )
     axes = {d % len(x.shape) for d in axes}
     kept = [i for i in x.layers if not stored(i) & axes]
     for i in x.layers:
-        if not stored(i) & axes: continue
-        if x.square: measured(w, i, axes)
-        elif stored(i) <= axes: w.spaces.ones.append(i)
-        else: w.spaces.walls.append(i)
+        if not stored(i) & axes:
+            continue
+        if x.square:
+            measured(w, i, axes)
+        elif stored(i) <= axes:
+            w.spaces.ones.append(i)
+        else:
+            w.spaces.walls.append(i)
     size = [1 if d in axes else s for d, s in enumerate(x.shape)]
     many = math.prod(x.shape[d] for d in axes) if op_name(w.node) == 'sum' else 1
     shift = w.shifts.combine((many, even_shift(w, x, axes)))
     y = Signal(size, tuple(kept), square=x.square and bool(kept), shift=shift)
-    if not keepdim: y = y.map(lambda i: i.reshape(out_shape(w)), out_shape(w))
-    return replace(y, centred=x.centred if op_name(w.node) == 'mean' and len(x.shape)-1 not in axes else None)
+    if not keepdim:
+        y = y.map(lambda i: i.reshape(out_shape(w)), out_shape(w))
+    return replace(
+        y,
+        centred=(
+            x.centred
+            if op_name(w.node) == 'mean' and len(x.shape) - 1 not in axes
+            else None
+        ),
+    )
 
+# %% ../../nbs/1_symmetries/mixing.ipynb #length
 @mixes('linalg_vector_norm', 'norm')
 def _length(w, x, ord=2, dim=None, keepdim=False, dtype=None):
-    if ord != 2: raise ValueError('another norm')
+    if ord != 2:
+        raise ValueError('another norm')
     return replace(_summed(w, _squared(w, x), dim, keepdim), layers=())
 
-# %% ../../nbs/1_symmetries/mixing.ipynb #contract-rule
-def contracted(w:Walker, x:Signal, y:Signal, summed:set[int], shape:Sequence[int])->Signal:
+# %% ../../nbs/1_symmetries/mixing.ipynb #contracted
+def contracted(
+    w: Walker, x: Signal, y: Signal, summed: set[int], shape: Sequence[int]
+) -> Signal:
     "The sum over `summed` of x * y, both with all axes; `shape`: of the result, without them."
     kept = []
     for one, other, first in ((x, y, True), (y, x, False)):
@@ -679,33 +966,49 @@ def contracted(w:Walker, x:Signal, y:Signal, summed:set[int], shape:Sequence[int
                 continue
             pairs = [b for b in other.layers if stored(b) & summed]
             alike = len(pairs) == 1 and stored(pairs[0]) & summed == over
-            if not alike: w.spaces.walls.append(a)
-            elif first: w.spaces.relate(a, pairs[0], flip=-1)
+            if not alike:
+                w.spaces.walls.append(a)
+            elif first:
+                w.spaces.relate(a, pairs[0], flip=-1)
             keep_apart(w, a, stored(a) - summed)
     full = torch.broadcast_shapes(x.shape, y.shape)
     size = [1 if d in summed else s for d, s in enumerate(full)]
     shift, last = NOTHING, len(full) - len(summed) - 1
-    if x.sums: shift = even_shift(w, y, summed)
-    elif last > 0 and x.shape[last] == 1 and before_softmax(w.node): even_shift(w, y, {last})
-    else: pin_shift(w, y)
+    if x.sums:
+        shift = even_shift(w, y, summed)
+    elif last > 0 and x.shape[last] == 1 and before_softmax(w.node):
+        even_shift(w, y, {last})
+    else:
+        pin_shift(w, y)
     pin_shift(w, x)
     return Signal(size, tuple(kept), shift=shift).map(lambda i: i.reshape(shape), shape)
 
-SCORES = 'mul div add masked_fill where to _to_copy float dropout clone contiguous'.split()
+# %% ../../nbs/1_symmetries/mixing.ipynb #before-softmax
+SCORES = (
+    'mul div add masked_fill where to _to_copy float dropout clone contiguous'.split()
+)
 
-def before_softmax(node:fx.Node)->bool:
+
+def before_softmax(node: fx.Node) -> bool:
     "Does the result go into one softmax along its last axis and nowhere else, with nothing but numbers and masks between?"
-    if op_name(node) == 'scaled_dot_product_attention': return True
+    if op_name(node) == 'scaled_dot_product_attention':
+        return True
     while len(node.users) == 1:
         user = next(iter(node.users))
-        if op_name(user) in ('softmax', '_softmax'): return user.args[1] in (-1, len(node.meta['val'].shape)-1)
-        if op_name(user) not in SCORES: return False
+        if op_name(user) in ('softmax', '_softmax'):
+            return user.args[1] in (-1, len(node.meta['val'].shape) - 1)
+        if op_name(user) not in SCORES:
+            return False
         node = user
     return False
 
-def by_letters(w:Walker, inputs:Sequence[str], out:str, xs:Sequence, shape:Sequence[int])->Signal:
+# %% ../../nbs/1_symmetries/mixing.ipynb #by-letters
+def by_letters(
+    w: Walker, inputs: Sequence[str], out: str, xs: Sequence, shape: Sequence[int]
+) -> Signal:
     "A product of two tensors, summed over the letters that `out` lacks."
     letters = [*out, *sorted({*''.join(inputs)} - {*out})]
+
     def placed(x, names):
         x = signal_of(w, x, weight=True)
         order = sorted(range(len(names)), key=lambda d: letters.index(names[d]))
@@ -713,14 +1016,17 @@ def by_letters(w:Walker, inputs:Sequence[str], out:str, xs:Sequence, shape:Seque
         size = {names[d]: s for d, s in zip(order, x.shape)}
         whole = [size.get(l, 1) for l in letters]
         return x.map(lambda i: i.reshape(whole), whole)
+
     x, y = (placed(*o) for o in zip(xs, inputs))
     sums = isinstance(xs[0], Signal) and xs[0].sums
     x = replace(x, sums=sums and inputs[0][-1] not in out)
     return contracted(w, x, y, {*range(len(out), len(letters))}, shape)
 
-def biased(w:Walker, y:Signal, bias, axis:int=-1)->Signal:
+# %% ../../nbs/1_symmetries/mixing.ipynb #biased
+def biased(w: Walker, y: Signal, bias, axis: int = -1) -> Signal:
     "y + bias along one axis; what may be added to y from now on is what may be added to the bias."
-    if bias is None: return replace(y, shift=NOTHING)
+    if bias is None:
+        return replace(y, shift=NOTHING)
     b = signal_of(w, bias)
     rank, axis = len(y.shape), axis % len(y.shape)
     size = [b.shape[0] if d == axis else 1 for d in range(rank)]
@@ -729,126 +1035,199 @@ def biased(w:Walker, y:Signal, bias, axis:int=-1)->Signal:
     kept += [i for i in met(w, b, y) if not any(stored(a) & stored(i) for a in kept)]
     return Signal(y.shape, tuple(kept), shift=b.shift)
 
-def taken_back(w:Walker, key:tuple, columns:Tensor):
+# %% ../../nbs/1_symmetries/mixing.ipynb #taken-back
+def taken_back(w: Walker, key: tuple, columns: Tensor):
     "The shift of columns that a reader takes back, the same at every use."
-    if key in w.absorbed: w.shifts.same(w.absorbed[key], columns)
-    else: w.absorbed[key] = columns
+    if key in w.absorbed:
+        w.shifts.same(w.absorbed[key], columns)
+    else:
+        w.absorbed[key] = columns
 
-def read(w:Walker, x:Signal, axis:int, weight, bias, into:int, steady:bool=True):
+# %% ../../nbs/1_symmetries/mixing.ipynb #read
+def read(w: Walker, x: Signal, axis: int, weight, bias, into: int, steady: bool = True):
     "A linear map reads x: its bias takes back what is added to x, if that is `steady` in all places."
     if isinstance(weight, Parameter) and isinstance(bias, Parameter) and steady:
         columns = column_shift(w, x, axis)
         taken_back(w, (weight.name, into, bias.name), columns)
-    elif isinstance(weight, Parameter) and bias is None and x.centred and x.centred[1] and uses(w, weight.name) == 1:
+    elif (
+        isinstance(weight, Parameter)
+        and bias is None
+        and x.centred
+        and x.centred[1]
+        and uses(w, weight.name) == 1
+    ):
         taken_back(w, (weight.name, into, x.centred), column_shift(w, x, axis))
-    else: pin_shift(w, x)
-    if not isinstance(weight, Parameter): return
-    note_writer(w, weight.name, 1-into, axis)
-    if isinstance(bias, Parameter): note_writer(w, bias.name, 0, axis)
+    else:
+        pin_shift(w, x)
+    if not isinstance(weight, Parameter):
+        return
+    note_writer(w, weight.name, 1 - into, axis)
+    if isinstance(bias, Parameter):
+        note_writer(w, bias.name, 0, axis)
     key = (weight.name, bias.name if isinstance(bias, Parameter) else None)
-    w.across[key] = x.centred if w.across.get(key, x.centred) == x.centred and len(weight.shape) == 2 else None
+    w.across[key] = (
+        x.centred
+        if w.across.get(key, x.centred) == x.centred and len(weight.shape) == 2
+        else None
+    )
 
+# %% ../../nbs/1_symmetries/mixing.ipynb #linear
 @mixes('linear')
 def _linear(w, x, weight, bias=None):
     x = signal_of(w, x)
-    read(w, x, len(x.shape)-1, weight, bias, 1)
+    read(w, x, len(x.shape) - 1, weight, bias, 1)
     x = replace(x, shift=NOTHING)
-    front = ''.join(chr(ord('a')+d) for d in range(len(x.shape)-1))
-    return biased(w, by_letters(w, (front+'x', 'yx'), front+'y', (x, weight), out_shape(w)), bias)
+    front = ''.join(chr(ord('a') + d) for d in range(len(x.shape) - 1))
+    return biased(
+        w,
+        by_letters(w, (front + 'x', 'yx'), front + 'y', (x, weight), out_shape(w)),
+        bias,
+    )
 
+# %% ../../nbs/1_symmetries/mixing.ipynb #matmul
 @mixes('matmul', 'bmm', 'mm')
 def _matmul(w, x, y, shape=None):
     x, y = signal_of(w, x), signal_of(w, y)
-    if min(len(x.shape), len(y.shape)) < 2: raise ValueError('a vector')
+    if min(len(x.shape), len(y.shape)) < 2:
+        raise ValueError('a vector')
     rank = max(len(x.shape), len(y.shape))
-    front = ''.join(chr(ord('a')+d) for d in range(rank-2))
-    return by_letters(w, (front+'xz', front+'zy'), front+'xy', (x.ranked(rank), y.ranked(rank)), shape or out_shape(w))
+    front = ''.join(chr(ord('a') + d) for d in range(rank - 2))
+    return by_letters(
+        w,
+        (front + 'xz', front + 'zy'),
+        front + 'xy',
+        (x.ranked(rank), y.ranked(rank)),
+        shape or out_shape(w),
+    )
 
+# %% ../../nbs/1_symmetries/mixing.ipynb #addmm
 @mixes('addmm', 'baddbmm')
 def _addmm(w, bias, x, y, beta=1, alpha=1):
     x = signal_of(w, x)
-    read(w, x, len(x.shape)-1, y, bias, 0)
+    read(w, x, len(x.shape) - 1, y, bias, 0)
     return biased(w, _matmul(w, replace(x, shift=NOTHING), y), bias)
 
+# %% ../../nbs/1_symmetries/mixing.ipynb #einsum
 @mixes('einsum')
 def _einsum(w, equation, xs, path=None):
     inputs, _, out = equation.replace(' ', '').partition('->')
     inputs = inputs.split(',')
-    if len(xs) != 2 or '.' in equation or any(len({*s}) < len(s) for s in (*inputs, out)): raise ValueError('another equation')
+    if (
+        len(xs) != 2
+        or '.' in equation
+        or any(len({*s}) < len(s) for s in (*inputs, out))
+    ):
+        raise ValueError('another equation')
     return by_letters(w, inputs, out, xs, out_shape(w))
 
+# %% ../../nbs/1_symmetries/mixing.ipynb #attention
 @mixes('scaled_dot_product_attention')
-def _attention(w, q, k, v, mask=None, dropout=0., is_causal=False, scale=None, enable_gqa=False):
+def _attention(
+    w, q, k, v, mask=None, dropout=0.0, is_causal=False, scale=None, enable_gqa=False
+):
     q, k, v = (signal_of(w, x) for x in (q, k, v))
     if enable_gqa:
-        n = q.shape[-3]//k.shape[-3]
-        def shared(x): return x.map(lambda i: i.repeat_interleave(n, -3), (*x.shape[:-3], n*x.shape[-3], *x.shape[-2:]))
+        n = q.shape[-3] // k.shape[-3]
+
+        def shared(x):
+            return x.map(
+                lambda i: i.repeat_interleave(n, -3),
+                (*x.shape[:-3], n * x.shape[-3], *x.shape[-2:]),
+            )
+
         k, v = shared(k), shared(v)
-    turned = k.map(lambda i: i.transpose(-1, -2), (*k.shape[:-2], k.shape[-1], k.shape[-2]))
+    turned = k.map(
+        lambda i: i.transpose(-1, -2), (*k.shape[:-2], k.shape[-1], k.shape[-2])
+    )
     scores = _matmul(w, q, turned, (*q.shape[:-1], k.shape[-2]))
-    if isinstance(mask, (Signal, Parameter)): _softmax(w, mask, -1)
+    if isinstance(mask, (Signal, Parameter)):
+        _softmax(w, mask, -1)
     end_space(w, scores)
     return _matmul(w, replace(scores, layers=(), sums=True), v, out_shape(w))
 
+# %% ../../nbs/1_symmetries/mixing.ipynb #softmax
 @mixes('softmax', '_softmax')
 def _softmax(w, x, dim, *args):
     x = signal_of(w, x)
     w.spaces.walls += x.layers
-    even_shift(w, x, {dim % len(x.shape)})        # a constant is removed
-    return Signal(x.shape, sums=dim % len(x.shape) == len(x.shape)-1)
+    even_shift(w, x, {dim % len(x.shape)})  # a constant is removed
+    return Signal(x.shape, sums=dim % len(x.shape) == len(x.shape) - 1)
 
-# %% ../../nbs/1_symmetries/mixing.ipynb #convolution-rule
-def convolved(w:Walker, x, weight, bias, groups:int, into:int, out:int)->Signal:
+# %% ../../nbs/1_symmetries/mixing.ipynb #convolved
+def convolved(w: Walker, x, weight, bias, groups: int, into: int, out: int) -> Signal:
     "`into` and `out` are the axes of the weight for channels read and written."
     x = signal_of(w, x)
-    if groups > 1 or not isinstance(weight, Parameter): raise ValueError('groups')
+    if groups > 1 or not isinstance(weight, Parameter):
+        raise ValueError('groups')
     columns = axis_ids(w, weight.name, into)
     mine = [i for i in x.layers if stored(i) == {1}]
     for i in x.layers:
-        if len(mine) != 1 or i is not mine[0]: w.spaces.walls.append(i)
-    if len(mine) == 1: w.spaces.relate(mine[0].reshape(-1), columns, flip=-1)
-    else: w.spaces.walls.append(columns)
+        if len(mine) != 1 or i is not mine[0]:
+            w.spaces.walls.append(i)
+    if len(mine) == 1:
+        w.spaces.relate(mine[0].reshape(-1), columns, flip=-1)
+    else:
+        w.spaces.walls.append(columns)
     args = w.node.args
     padding = tree_leaves(args[4] if len(args) > 4 else 0)
     in_place = into == 1 and not any(padding) and 'same' not in padding
     read(w, x, 1, weight, bias, into, in_place)
-    made = axis_ids(w, weight.name, out).view(1, -1, *[1]*(len(x.shape)-2))
+    made = axis_ids(w, weight.name, out).view(1, -1, *[1] * (len(x.shape) - 2))
     return biased(w, Signal(out_shape(w), (made,)), bias, 1)
 
+# %% ../../nbs/1_symmetries/mixing.ipynb #convolution
 @mixes('conv1d', 'conv2d', 'conv3d')
 def _convolution(w, x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
-    try: return convolved(w, x, weight, bias, groups, 1, 0)
-    except ValueError: return _depthwise(w, x, weight, bias)
+    try:
+        return convolved(w, x, weight, bias, groups, 1, 0)
+    except ValueError:
+        return _depthwise(w, x, weight, bias)
 
+# %% ../../nbs/1_symmetries/mixing.ipynb #transposed
 @mixes('conv_transpose1d', 'conv_transpose2d', 'conv_transpose3d')
-def _transposed(w, x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
+def _transposed(
+    w, x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1
+):
     return convolved(w, x, weight, bias, groups, 0, 1)
 
+# %% ../../nbs/1_symmetries/mixing.ipynb #depthwise
 def _depthwise(w, x, weight, bias):
     end_space(w, signal_of(w, x), signal_of(w, weight, weight=True))
-    if not isinstance(bias, Parameter): return Signal(out_shape(w))
+    if not isinstance(bias, Parameter):
+        return Signal(out_shape(w))
     note_writer(w, bias.name, 0, 1)
     return biased(w, Signal(out_shape(w)), bias, 1)
 
+# %% ../../nbs/1_symmetries/mixing.ipynb #looked-up
 @mixes('embedding')
 def _looked_up(w, weight, indices, *args, **kwargs):
-    if not isinstance(weight, Parameter): raise ValueError('a computed table')
+    if not isinstance(weight, Parameter):
+        raise ValueError('a computed table')
     note_writer(w, weight.name, 1)
-    return Signal(out_shape(w), (axis_ids(w, weight.name, 1),), shift=shift_variables(w, weight.name, table=True)[0])
+    return Signal(
+        out_shape(w),
+        (axis_ids(w, weight.name, 1),),
+        shift=shift_variables(w, weight.name, table=True)[0],
+    )
 
+# %% ../../nbs/1_symmetries/mixing.ipynb #padded
 @mixes('pad', 'constant_pad_nd')
 def _padded(w, x, pad, mode='constant', value=None):
     x, shape = signal_of(w, x), out_shape(w)
     axes = {d for d, s in enumerate(shape) if s != x.shape[d]}
-    if value or any(stored(i) & axes for i in x.layers): raise ValueError('padded along coordinates')
+    if value or any(stored(i) & axes for i in x.layers):
+        raise ValueError('padded along coordinates')
     pin_shift(w, x)
     return Signal(shape, x.layers)
 
+# %% ../../nbs/1_symmetries/mixing.ipynb #masked
 @mixes('masked_fill')
 def _masked(w, x, mask, value):
-    if isinstance(value, (int, float)) and value == 0: return _multiplied(w, x, mask)
+    if isinstance(value, (int, float)) and value == 0:
+        return _multiplied(w, x, mask)
     raise ValueError('filled')
 
+# %% ../../nbs/1_symmetries/mixing.ipynb #joined
 @mixes('cat', 'concat')
 def _joined(w, xs, dim=0):
     xs, shape = [signal_of(w, x) for x in xs], out_shape(w)
@@ -856,132 +1235,201 @@ def _joined(w, xs, dim=0):
     kinds = {frozenset(stored(i) - {dim}) for x in xs for i in x.layers}
     layers = [joined_layers(w, xs, axes, dim) for axes in kinds]
     on = {d for x in xs for d in stored(x.shift)} | {dim}
-    shifts = [x.shift.expand([s if d in on else 1 for d, s in enumerate(x.shape)]) for x in xs]
+    shifts = [
+        x.shift.expand([s if d in on else 1 for d, s in enumerate(x.shape)]) for x in xs
+    ]
     return Signal(shape, tuple(layers), shift=torch.cat(shifts, dim))
 
-def joined_layers(w:Walker, xs:list[Signal], axes:frozenset, dim:int)->Tensor:
+# %% ../../nbs/1_symmetries/mixing.ipynb #joined-layers
+def joined_layers(w: Walker, xs: list[Signal], axes: frozenset, dim: int) -> Tensor:
     "The layers of all parts that vary along `axes`, perhaps along `dim`; where none does along `dim`, they are one."
     parts = [one_layer(w, x, axes, dim) for x in xs]
     if any(p.shape[dim] > 1 for p in parts) or not axes:
-        sizes = [[x.shape[dim] if d == dim else s for d, s in enumerate(p.shape)] for p, x in zip(parts, xs)]
+        sizes = [
+            [x.shape[dim] if d == dim else s for d, s in enumerate(p.shape)]
+            for p, x in zip(parts, xs)
+        ]
         return torch.cat([p.expand(size) for p, size in zip(parts, sizes)], dim)
-    for p in parts[1:]: w.spaces.relate(parts[0], p)
+    for p in parts[1:]:
+        w.spaces.relate(parts[0], p)
     return parts[0]
 
-def one_layer(w:Walker, x:Signal, axes:frozenset, dim:int)->Tensor:
+# %% ../../nbs/1_symmetries/mixing.ipynb #one-layer
+def one_layer(w: Walker, x: Signal, axes: frozenset, dim: int) -> Tensor:
     "The layer of one part that varies along `axes`, perhaps along `dim`; without one, coordinates behind a wall."
-    size = [s if d in axes or d == dim and not axes else 1 for d, s in enumerate(x.shape)]
+    size = [
+        s if d in axes or d == dim and not axes else 1 for d, s in enumerate(x.shape)
+    ]
     mine = [i for i in x.layers if stored(i) - {dim} == axes]
-    if len(mine) == 1: return mine[0]
+    if len(mine) == 1:
+        return mine[0]
     w.spaces.walls += mine
     ids = w.spaces.fresh(*size)
     w.spaces.walls.append(ids)
     return ids
 
+# %% ../../nbs/1_symmetries/mixing.ipynb #stacked
 @mixes('stack')
 def _stacked(w, xs, dim=0):
     dim %= len(out_shape(w))
     xs = [signal_of(w, x) for x in xs]
-    longer = [x.map(lambda i: i.unsqueeze(dim), (*x.shape[:dim], 1, *x.shape[dim:])) for x in xs]
+    longer = [
+        x.map(lambda i: i.unsqueeze(dim), (*x.shape[:dim], 1, *x.shape[dim:]))
+        for x in xs
+    ]
     return _joined(w, longer, dim)
 
-# %% ../../nbs/1_symmetries/mixing.ipynb #recurrent-rule
-def recurrent(free:int, gates:int)->Callable:
+# %% ../../nbs/1_symmetries/mixing.ipynb #recurrent
+def recurrent(free: int, gates: int) -> Callable:
     "A recurrent layer: in the first `free` of its gates two biases are only seen as a sum."
+
     def rule(w, x, first, params, biases, layers, *args):
-        end_space(w, signal_of(w, x), *[signal_of(w, p, weight=True) for p in params if len(p.shape) > 1])
+        end_space(
+            w,
+            signal_of(w, x),
+            *[signal_of(w, p, weight=True) for p in params if len(p.shape) > 1]
+        )
         vectors = [p for p in params if len(p.shape) == 1] if biases else []
         for a, b in zip(vectors[0::2], vectors[1::2]):
             u, v = shift_variables(w, a.name), shift_variables(w, b.name)
-            n = a.shape[0]//gates*free
+            n = a.shape[0] // gates * free
             w.shifts.require((1, u[:n]), (1, v[:n]))
             w.shifts.pin(torch.cat([u[n:], v[n:]]))
         return tuple(Signal(v.shape) for v in w.node.meta['val'])
+
     return rule
 
+# %% ../../nbs/1_symmetries/mixing.ipynb #recurrent-rule
 mixes('lstm')(recurrent(4, 4))
 mixes('gru')(recurrent(2, 3))
 mixes('rnn_tanh', 'rnn_relu')(recurrent(1, 1))
 
-# %% ../../nbs/1_symmetries/mixing.ipynb #norm-rule
-def normalised(w:Walker, x:Signal, axis:int, ones:bool, weight, bias, groups:int=1)->Signal:
+# %% ../../nbs/1_symmetries/mixing.ipynb #normalised
+def normalised(
+    w: Walker, x: Signal, axis: int, ones: bool, weight, bias, groups: int = 1
+) -> Signal:
     "Divided by a length along one axis, then gain and shift along it."
     cut = w.node.name in w.cut
     mine = [i for i in x.layers if axis in stored(i)]
     for i in x.layers:
-        if axis not in stored(i): keep_apart(w, i, stored(i))
-    if len(mine) > 1: w.spaces.walls += mine
+        if axis not in stored(i):
+            keep_apart(w, i, stored(i))
+    if len(mine) > 1:
+        w.spaces.walls += mine
     kept = []
     for i in mine[:1]:
         measured(w, i, {axis})
-        if ones: w.spaces.ones.append(i)
+        if ones:
+            w.spaces.ones.append(i)
         if groups > 1:
-            key = torch.arange(x.shape[axis])//(x.shape[axis]//groups)
-            w.spaces.rows.append((i, key.view([-1 if d == axis else 1 for d in range(i.dim())]).expand(i.shape)))
+            key = torch.arange(x.shape[axis]) // (x.shape[axis] // groups)
+            w.spaces.rows.append(
+                (
+                    i,
+                    key.view([-1 if d == axis else 1 for d in range(i.dim())]).expand(
+                        i.shape
+                    ),
+                )
+            )
         kept.append(i)
     y = Signal(x.shape, () if cut else tuple(kept))
-    if cut: w.spaces.walls += mine
+    if cut:
+        w.spaces.walls += mine
     constant_in(w, x, axis, ones, groups)
     if weight is not None:
         g = signal_of(w, weight)
         end_space(w, g)
         size = [-1 if d == axis else 1 for d in range(len(x.shape))]
-        g = replace(g, shape=[g.shape[0] if d == axis else 1 for d in range(len(x.shape))], weight=g.weight.view(size), layers=())
+        g = replace(
+            g,
+            shape=[g.shape[0] if d == axis else 1 for d in range(len(x.shape))],
+            weight=g.weight.view(size),
+            layers=(),
+        )
         y = Signal(x.shape, tuple(scaled(w, y, g)))
     y = biased(w, y, bias, axis)
     plain = all(o is None or isinstance(o, Parameter) for o in (weight, bias))
-    names = tuple(None if o is None else o.name for o in (weight, bias)) if plain else None
+    names = (
+        tuple(None if o is None else o.name for o in (weight, bias)) if plain else None
+    )
     return replace(y, centred=names if ones and groups == 1 else None)
 
-def constant_in(w:Walker, x:Signal, axis:int, ones:bool, groups:int):
+# %% ../../nbs/1_symmetries/mixing.ipynb #constant-in
+def constant_in(w: Walker, x: Signal, axis: int, ones: bool, groups: int):
     "A normalisation that subtracts the mean does not see a constant; with groups, one in each and in all places."
-    if not ones or groups == 1 and x.shift.shape[axis] > 1: pin_shift(w, x)
+    if not ones or groups == 1 and x.shift.shape[axis] > 1:
+        pin_shift(w, x)
     elif groups > 1:
         i = column_shift(w, x, axis).reshape(groups, -1)
         w.shifts.same(i, i[:, :1])
 
+# %% ../../nbs/1_symmetries/mixing.ipynb #layer-norm
 @mixes('layer_norm')
 def _layer_norm(w, x, shape, weight=None, bias=None, eps=1e-5, cudnn=False):
     x = signal_of(w, x)
-    if len(shape) > 1: raise ValueError('several axes')
-    return normalised(w, x, len(x.shape)-1, True, weight, bias)
+    if len(shape) > 1:
+        raise ValueError('several axes')
+    return normalised(w, x, len(x.shape) - 1, True, weight, bias)
 
+# %% ../../nbs/1_symmetries/mixing.ipynb #rms-norm
 @mixes('rms_norm')
 def _rms_norm(w, x, shape, weight=None, eps=None):
     x = signal_of(w, x)
-    if len(shape) > 1: raise ValueError('several axes')
-    return normalised(w, x, len(x.shape)-1, False, weight, None)
+    if len(shape) > 1:
+        raise ValueError('several axes')
+    return normalised(w, x, len(x.shape) - 1, False, weight, None)
 
+# %% ../../nbs/1_symmetries/mixing.ipynb #group-norm
 @mixes('group_norm')
 def _group_norm(w, x, groups, weight=None, bias=None, eps=1e-5, cudnn=False):
     return normalised(w, signal_of(w, x), 1, True, weight, bias, groups)
 
+# %% ../../nbs/1_symmetries/mixing.ipynb #batch-norm
 @mixes('batch_norm')
 def _batch_norm(w, x, weight, bias, mean, var, training, momentum, eps, cudnn=False):
     x = signal_of(w, x)
-    if mean is None or training or not isinstance(mean, Parameter): raise ValueError('no statistics')
+    if mean is None or training or not isinstance(mean, Parameter):
+        raise ValueError('no statistics')
     size = [-1 if d == 1 else 1 for d in range(len(x.shape))]
     before, after = column_shift(w, x, 1), shift_variables(w, mean.name)
-    if bias is None: w.shifts.same(before, after)
-    else: w.rescaled.append((mean.name, var.name, weight.name, bias.name, eps, w.shifts.combine((1, before), (-1, after))))
+    if bias is None:
+        w.shifts.same(before, after)
+    else:
+        w.rescaled.append(
+            (
+                mean.name,
+                var.name,
+                weight.name,
+                bias.name,
+                eps,
+                w.shifts.combine((1, before), (-1, after)),
+            )
+        )
     x = biased(w, x, mean, 1)
-    for p, power, e in ((var, -.5, eps), (weight, 1, 0.)):
-        if p is None: continue
+    for p, power, e in ((var, -0.5, eps), (weight, 1, 0.0)):
+        if p is None:
+            continue
         w.spaces.walls.append(axis_ids(w, p.name, 0))
-        g = Signal([p.shape[0] if d == 1 else 1 for d in range(len(x.shape))], weight=weight_numbers(w, p.name, e).view(size))
+        g = Signal(
+            [p.shape[0] if d == 1 else 1 for d in range(len(x.shape))],
+            weight=weight_numbers(w, p.name, e).view(size),
+        )
         x = Signal(x.shape, tuple(scaled(w, x, g, power)))
     return biased(w, x, bias, 1)
 
-# %% ../../nbs/1_symmetries/mixing.ipynb #blocks
-def signatures(s:Spaces, f:Frames)->Tensor:
+# %% ../../nbs/1_symmetries/mixing.ipynb #signatures
+def signatures(s: Spaces, f: Frames) -> Tensor:
     "int64 of every coordinate: roots that may be mixed have the same number."
     sign = torch.zeros(len(f.root), dtype=torch.long)
     for k, (ids, keys) in enumerate(s.rows):
-        pairs = torch.stack([f.root[ids].reshape(-1), keys.expand(ids.shape).reshape(-1)])
+        pairs = torch.stack(
+            [f.root[ids].reshape(-1), keys.expand(ids.shape).reshape(-1)]
+        )
         sign.index_add_(0, pairs[0], mix(mix(pairs[1] + 1) + k + 1))
     return sign
 
-def spaces_found(w:Walker, f:Frames)->list[Mixing]:
+# %% ../../nbs/1_symmetries/mixing.ipynb #spaces-found
+def spaces_found(w: Walker, f: Frames) -> list[Mixing]:
     "Every space of two coordinates or more, with its wires."
     sign, out = signatures(w.spaces, f), []
     dead = torch.zeros(len(f.root), dtype=torch.bool)
@@ -989,21 +1437,27 @@ def spaces_found(w:Walker, f:Frames)->list[Mixing]:
     live = (f.root == torch.arange(len(f.root))) & ~dead
     roots = live.nonzero()[:, 0]
     by_sign = defaultdict(list)
-    for r, s in zip(roots.tolist(), sign[roots].tolist()): by_sign[s].append(r)
+    for r, s in zip(roots.tolist(), sign[roots].tolist()):
+        by_sign[s].append(r)
     place = {r: (s, k) for s, some in by_sign.items() for k, r in enumerate(some)}
-    seats = defaultdict(list)                 # space -> (tensor, axis, position, coordinate, id)
+    seats = defaultdict(list)  # space -> (tensor, axis, position, coordinate, id)
     for (name, axis), ids in w.axes.items():
         for p, (i, r) in enumerate(zip(ids.tolist(), f.root[ids].tolist())):
-            if r in place: seats[place[r][0]].append((name, axis, p, place[r][1], i))
+            if r in place:
+                seats[place[r][0]].append((name, axis, p, place[r][1], i))
     for s, some in by_sign.items():
         kind = 'orthogonal' if some[0] in f.turned else 'linear'
-        if some[0] in f.ones: kind = 'fixing ones' if kind == 'orthogonal' else None
-        if len(some) < 2 or kind is None or s not in seats: continue
+        if some[0] in f.ones:
+            kind = 'fixing ones' if kind == 'orthogonal' else None
+        if len(some) < 2 or kind is None or s not in seats:
+            continue
         made = space_of(w, f, kind, len(some), seats[s])
-        if made is not None: out.append(made)
+        if made is not None:
+            out.append(made)
     return numbered(out)
 
-def numbered(some:list[Mixing])->list[Mixing]:
+# %% ../../nbs/1_symmetries/mixing.ipynb #numbered
+def numbered(some: list[Mixing]) -> list[Mixing]:
     "Spaces of the same tensor get a number and a parent."
     names = [m.name for m in some]
     seen, out = defaultdict(int), []
@@ -1014,36 +1468,62 @@ def numbered(some:list[Mixing])->list[Mixing]:
         out.append(m)
     return out
 
-def space_of(w:Walker, f:Frames, kind:str, n:int, seats:list[tuple])->Mixing|None:
+# %% ../../nbs/1_symmetries/mixing.ipynb #space-of
+def space_of(
+    w: Walker, f: Frames, kind: str, n: int, seats: list[tuple]
+) -> Mixing | None:
     "Wires from seats; None where the copies of the coordinates do not fit together."
     groups = defaultdict(lambda: [[] for _ in range(n)])
-    for name, axis, p, k, i in seats: groups[name, axis, f.flip[i]][k].append((p, f.gain[i]))
+    for name, axis, p, k, i in seats:
+        groups[name, axis, f.flip[i]][k].append((p, f.gain[i]))
     wires = {1: [], -1: []}
     for (name, axis, flip), rows in groups.items():
-        if len({len(r) for r in rows}) > 1: return None
+        if len({len(r) for r in rows}) > 1:
+            return None
         for column in zip(*rows):
             gains = gains_of(w, [g for _, g in column])
-            if gains is None: return None
-            wires[flip].append(MixWire(name, axis, torch.tensor([[p] for p, _ in column]), gains))
+            if gains is None:
+                return None
+            wires[flip].append(
+                MixWire(name, axis, torch.tensor([[p] for p, _ in column]), gains)
+            )
     first = f.flip[seats[0][4]]
     covariant, contravariant = (tuple(merged(wires[s])) for s in (first, -first))
-    if not covariant or not contravariant and kind == 'linear': return None
+    if not covariant or not contravariant and kind == 'linear':
+        return None
     lead = covariant[0].tensor
     return Mixing(lead.rpartition('.')[0] or lead, n, kind, (covariant, contravariant))
 
-def gains_of(w:Walker, column:list[Gain])->tuple|None:
+# %% ../../nbs/1_symmetries/mixing.ipynb #gains-of
+def gains_of(w: Walker, column: list[Gain]) -> tuple | None:
     "The diagonal of one column as tensors and positions; None where the coordinates differ in kind."
-    split = [sorted((*owner_of(w, k)[:2], p, owner_of(w, k)[2]) for k, p in g) for g in column]
-    if len({tuple(o[:3] for o in row) for row in split}) > 1: return None
-    return tuple((name, p, eps, torch.tensor([[row[j][3]] for row in split])) for j, (name, eps, p, _) in enumerate(split[0]))
+    split = [
+        sorted((*owner_of(w, k)[:2], p, owner_of(w, k)[2]) for k, p in g)
+        for g in column
+    ]
+    if len({tuple(o[:3] for o in row) for row in split}) > 1:
+        return None
+    return tuple(
+        (name, p, eps, torch.tensor([[row[j][3]] for row in split]))
+        for j, (name, eps, p, _) in enumerate(split[0])
+    )
 
-def merged(wires:list[MixWire])->list[MixWire]:
+# %% ../../nbs/1_symmetries/mixing.ipynb #merged
+def merged(wires: list[MixWire]) -> list[MixWire]:
     "Columns with the same gains side by side in one wire."
     out = {}
-    for w in wires: out.setdefault((w.tensor, w.axis, tuple(g[:3] for g in w.gains)), []).append(w)
+    for w in wires:
+        out.setdefault((w.tensor, w.axis, tuple(g[:3] for g in w.gains)), []).append(w)
     join = lambda tables: torch.cat([*tables], 1)
-    return [MixWire(t, a, join(w.index for w in some), tuple((*g, join(w.gains[j][3] for w in some)) for j, g in enumerate(gains)))
-            for (t, a, gains), some in out.items()]
+    return [
+        MixWire(
+            t,
+            a,
+            join(w.index for w in some),
+            tuple((*g, join(w.gains[j][3] for w in some)) for j, g in enumerate(gains)),
+        )
+        for (t, a, gains), some in out.items()
+    ]
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #addition
 @dataclass(frozen=True, eq=False)
@@ -1054,346 +1534,544 @@ class Term:
     'turn': as 'absorb', for a reader of a layer normalisation without a bias: what its weight does along 1/gain is its bias.
     'along': c times a vector of ones along `axis` of `tensor`. 'across': c times 1/gain on the rows of `tensor`; the bias takes it back.
     'variance': the gain times exp(c), the variance times its square."""
+
     kind: str
     tensor: str
-    unit: Tensor|None = None
-    at: Tensor|None = None
-    coefficient: Tensor|None = None
+    unit: Tensor | None = None
+    at: Tensor | None = None
+    coefficient: Tensor | None = None
     gains: tuple[tuple, ...] = ()
     axis: int = 0
-    weight: str|None = None
-    more: tuple = ()           # further tensors, and epsilon
+    weight: str | None = None
+    more: tuple = ()  # further tensors, and epsilon
 
-    def diagonal(self, state:State)->Tensor|float:
+    def diagonal(self, state: State) -> Tensor | float:
         "D at all positions."
-        D = 1.
-        for tensor, power, eps, at in self.gains: D = D*(state[tensor].reshape(-1)[at] + eps)**power
+        D = 1.0
+        for tensor, power, eps, at in self.gains:
+            D = D * (state[tensor].reshape(-1)[at] + eps) ** power
         return D
 
-    def laid(self, state:State, c:Tensor, size:int)->Tensor:
+    def laid(self, state: State, c: Tensor, size: int) -> Tensor:
         "[size] c at the positions."
         out = torch.zeros(size, dtype=c.dtype)
-        return out.index_add(0, self.at, self.coefficient*c[self.unit]*self.diagonal(state))
+        return out.index_add(
+            0, self.at, self.coefficient * c[self.unit] * self.diagonal(state)
+        )
 
-    def changes(self, state:State, c:Tensor)->dict[str, Tensor]:
+    def changes(self, state: State, c: Tensor) -> dict[str, Tensor]:
         "tensor -> its new value."
         return TERMS[self.kind](self, state, c)
 
-# %% ../../nbs/1_symmetries/mixing.ipynb #terms
-TERMS: dict[str, Callable] = {}        # kind -> (term, state, c) -> tensors after the change
+# %% ../../nbs/1_symmetries/mixing.ipynb #changes
+TERMS: dict[str, Callable] = {}  # kind -> (term, state, c) -> tensors after the change
 
-def changes(kind:str):
+
+def changes(kind: str):
     "Register what a term of some kind does."
+
     def register(f):
         TERMS[kind] = f
         return f
+
     return register
 
+# %% ../../nbs/1_symmetries/mixing.ipynb #write
 @changes('write')
 def _write(term, state, c):
     x = state[term.tensor]
     return {term.tensor: x + term.laid(state, c, x.numel()).view(x.shape)}
 
+# %% ../../nbs/1_symmetries/mixing.ipynb #absorb
 @changes('absorb')
 def _absorb(term, state, c):
     W = state[term.weight].movedim(term.axis, -1)
-    W = W.reshape(len(W), -1, W.shape[-1]).sum(1)            # places of a convolution
+    W = W.reshape(len(W), -1, W.shape[-1]).sum(1)  # places of a convolution
     step = term.laid(state, c, W.shape[1])
-    return {term.tensor: state[term.tensor] - W@step}
+    return {term.tensor: state[term.tensor] - W @ step}
 
+# %% ../../nbs/1_symmetries/mixing.ipynb #turn
 @changes('turn')
 def _turn(term, state, c):
     gain, shift = term.more
     W = state[term.tensor].movedim(term.axis, -1)
     step = term.laid(state, c, W.shape[1])
-    back = 1/state[gain]
-    bias = ((state[shift] + step)*back).sum()
-    W = W - torch.outer(W@step, back/bias)
+    back = 1 / state[gain]
+    bias = ((state[shift] + step) * back).sum()
+    W = W - torch.outer(W @ step, back / bias)
     return {term.tensor: W.movedim(-1, term.axis)}
 
+# %% ../../nbs/1_symmetries/mixing.ipynb #rescale
 @changes('rescale')
 def _rescale(term, state, c):
     variance, gain, eps = term.more
     x = state[term.tensor]
     step = term.laid(state, c, len(x))
-    return {term.tensor: x - state[gain]/(state[variance] + eps).sqrt()*step}
+    return {term.tensor: x - state[gain] / (state[variance] + eps).sqrt() * step}
 
+# %% ../../nbs/1_symmetries/mixing.ipynb #along
 @changes('along')
 def _along(term, state, c):
     x = state[term.tensor]
-    D = term.diagonal(state)*torch.ones(x.shape[term.axis], dtype=x.dtype)
+    D = term.diagonal(state) * torch.ones(x.shape[term.axis], dtype=x.dtype)
     rest = [s for d, s in enumerate(x.shape) if d != term.axis]
-    step = D.view(-1, *[1]*len(rest))*c.view(rest)
+    step = D.view(-1, *[1] * len(rest)) * c.view(rest)
     return {term.tensor: x + step.movedim(0, term.axis)}
 
+# %% ../../nbs/1_symmetries/mixing.ipynb #across
 @changes('across')
 def _across(term, state, c):
     bias, gain, shift = term.more
     W = state[term.tensor]
-    back = 1/state[gain] if gain else torch.ones(W.shape[1], dtype=W.dtype)
-    new = {term.tensor: W + c[:, None]*back}
-    if shift: new[bias] = state[bias] - c*(state[shift]*back).sum()
+    back = 1 / state[gain] if gain else torch.ones(W.shape[1], dtype=W.dtype)
+    new = {term.tensor: W + c[:, None] * back}
+    if shift:
+        new[bias] = state[bias] - c * (state[shift] * back).sum()
     return new
 
+# %% ../../nbs/1_symmetries/mixing.ipynb #variance
 @changes('variance')
 def _variance(term, state, c):
     variance, eps = term.more
-    grown = (state[variance] + eps)*(2*c).exp() - eps
-    return {term.tensor: state[term.tensor]*c.exp(), variance: grown}
+    grown = (state[variance] + eps) * (2 * c).exp() - eps
+    return {term.tensor: state[term.tensor] * c.exp(), variance: grown}
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #addition-class
 @dataclass(frozen=True, eq=False)
 class Addition:
     "n numbers that may be added to weights, and what takes them back."
+
     name: str
     n: int
     terms: tuple[Term, ...]
     kind: str = 'add'
 
     @property
-    def dimension(self)->int:
+    def dimension(self) -> int:
         "How many numbers may be added."
         return self.n
 
-    def told(self, most:int=3)->tuple[str, str]:
+    def told(self, most: int = 3) -> tuple[str, str]:
         "What is added to, and what takes it back, for a report."
         first, *rest = [o.tensor for o in self.terms]
-        return first, ', '.join(rest[:most]) + (f', … {len(rest)-most} more' if len(rest) > most else '') or '-'
+        return (
+            first,
+            ', '.join(rest[:most])
+            + (f', … {len(rest)-most} more' if len(rest) > most else '')
+            or '-',
+        )
 
     @property
-    def tensors(self)->set[str]:
+    def tensors(self) -> set[str]:
         "All tensors that move."
-        more = {t for o in self.terms for t in (o.more[:1] if o.kind in ('across', 'variance') else ())}
+        more = {
+            t
+            for o in self.terms
+            for t in (o.more[:1] if o.kind in ('across', 'variance') else ())
+        }
         return {o.tensor for o in self.terms} | more - {None}
 
-    def changed(self, state:State, c:Tensor)->State:
+    def changed(self, state: State, c: Tensor) -> State:
         "tensor -> what it becomes when c [n] is added; what multiplies c is read from the state before."
         out = {}
         for term in self.terms:
-            for k, v in term.changes(state, c).items(): out[k] = v if k not in out else out[k] + (v - state[k])
+            for k, v in term.changes(state, c).items():
+                out[k] = v if k not in out else out[k] + (v - state[k])
         return out
 
-    def act_(self, state:State, c:Tensor):
+    def act_(self, state: State, c: Tensor):
         "Add c [n] in place."
-        for k, v in self.changed(state, c).items(): state[k].copy_(v)
+        for k, v in self.changed(state, c).items():
+            state[k].copy_(v)
 
-    def inverse(self, c:Tensor)->Tensor: return -c
+    def inverse(self, c: Tensor) -> Tensor:
+        return -c
 
-    def random(self, generator:torch.Generator|None=None, spread:float=1.)->Tensor:
+    def random(
+        self, generator: torch.Generator | None = None, spread: float = 1.0
+    ) -> Tensor:
         "[n] random numbers."
-        return spread*torch.randn(self.n, generator=generator, dtype=torch.float64)/2
+        return (
+            spread * torch.randn(self.n, generator=generator, dtype=torch.float64) / 2
+        )
 
-    def fields(self, state:State)->dict[str, Tensor]:
+    def fields(self, state: State) -> dict[str, Tensor]:
         "tensor -> [*shape, n]: the derivative by c at zero."
         zero = torch.zeros(self.n, dtype=torch.float64)
         return torch.func.jacfwd(lambda c: self.changed(state, c))(zero)
 
-# %% ../../nbs/1_symmetries/mixing.ipynb #additions-found
-def gained(w:Walker, f:Frames, ids:Tensor, power:float)->tuple|None:
+# %% ../../nbs/1_symmetries/mixing.ipynb #gained
+def gained(w: Walker, f: Frames, ids: Tensor, power: float) -> tuple | None:
     "The diagonal at many coordinates, to a power; None where they differ in kind."
-    column = gains_of(w, [times((), f.gain[i], power) for i in ids.reshape(-1).tolist()])
-    return None if column is None else tuple((t, p, e, at[:, 0]) for t, p, e, at in column)
+    column = gains_of(
+        w, [times((), f.gain[i], power) for i in ids.reshape(-1).tolist()]
+    )
+    return (
+        None if column is None else tuple((t, p, e, at[:, 0]) for t, p, e, at in column)
+    )
 
-def shift_forms(w:Walker)->list[tuple]:
+# %% ../../nbs/1_symmetries/mixing.ipynb #shift-forms
+def shift_forms(w: Walker) -> list[tuple]:
     "(term without units, variables, coordinates, power of D) of everything that moves when something is added."
     forms = []
     for name, v in w.own.items():
-        if name in w.fixed: continue
+        if name in w.fixed:
+            continue
         shape = w.trace.state[name].shape
-        ids = w.axes.get((name, len(shape)-1))
-        forms.append((Term('write', name), v.expand(shape), None if ids is None else ids.expand(shape), 1))
+        ids = w.axes.get((name, len(shape) - 1))
+        forms.append(
+            (
+                Term('write', name),
+                v.expand(shape),
+                None if ids is None else ids.expand(shape),
+                1,
+            )
+        )
     for (weight, axis, bias), v in w.absorbed.items():
         term = Term('absorb', bias, axis=axis, weight=weight)
-        if isinstance(bias, tuple): term = Term('turn', weight, axis=axis, more=bias)
+        if isinstance(bias, tuple):
+            term = Term('turn', weight, axis=axis, more=bias)
         forms.append((term, v, axis_ids(w, weight, axis), -1))
     for mean, variance, gain, bias, eps, v in w.rescaled:
-        forms.append((Term('rescale', bias, more=(variance, gain, eps)), v.expand(len(w.trace.state[mean])), axis_ids(w, mean, 0), 1))
+        forms.append(
+            (
+                Term('rescale', bias, more=(variance, gain, eps)),
+                v.expand(len(w.trace.state[mean])),
+                axis_ids(w, mean, 0),
+                1,
+            )
+        )
     return forms
 
-def shifted(w:Walker, f:Frames)->list[Addition]:
+# %% ../../nbs/1_symmetries/mixing.ipynb #shifted
+def shifted(w: Walker, f: Frames) -> list[Addition]:
     "What may be added to biases, shifts, tables and means."
-    for name in w.fixed & {*w.own}: w.shifts.pin(w.own[name])
+    for name in w.fixed & {*w.own}:
+        w.shifts.pin(w.own[name])
     solution, forms = solve(w.shifts), shift_forms(w)
     touch = torch.zeros(w.shifts.n, dtype=torch.long)
     terms = [solution.of(v.reshape(-1)) for _, v, _, _ in forms]
-    for k, (_, free, c) in enumerate(terms): touch.index_add_(0, free, mix((c*1024).round().long() + 4099*(k+1)))
+    for k, (_, free, c) in enumerate(terms):
+        touch.index_add_(0, free, mix((c * 1024).round().long() + 4099 * (k + 1)))
     free = torch.cat([t[1] for t in terms]).unique() if terms else NOTHING[None][:0]
     alike, group = touch[free].unique(return_inverse=True)
     out = []
     for g in range(len(alike)):
         mine = free[group == g]
-        unit = torch.full((w.shifts.n,), -1).index_copy(0, mine, torch.arange(len(mine)))
+        unit = torch.full((w.shifts.n,), -1).index_copy(
+            0, mine, torch.arange(len(mine))
+        )
         found = [moved_term(w, f, form, term, unit) for form, term in zip(forms, terms)]
         found = [t for t in found if t is not False]
-        if None not in found: out.append(Addition(found[0].tensor, len(mine), tuple(found)))
+        if None not in found:
+            out.append(Addition(found[0].tensor, len(mine), tuple(found)))
     return out
 
-def named_apart(some:list[Addition])->list[Addition]:
+# %% ../../nbs/1_symmetries/mixing.ipynb #named-apart
+def named_apart(some: list[Addition]) -> list[Addition]:
     "Names with a number where they are taken."
     seen, out = defaultdict(int), []
     for a in some:
         seen[a.name] += 1
-        out.append(a if seen[a.name] == 1 else replace(a, name=f'{a.name}#{seen[a.name]}'))
+        out.append(
+            a if seen[a.name] == 1 else replace(a, name=f'{a.name}#{seen[a.name]}')
+        )
     return out
 
-def moved_term(w:Walker, f:Frames, form:tuple, term:tuple, unit:Tensor)->Term|None|bool:
+# %% ../../nbs/1_symmetries/mixing.ipynb #moved-term
+def moved_term(
+    w: Walker, f: Frames, form: tuple, term: tuple, unit: Tensor
+) -> Term | None | bool:
     "A term with its units; False where none of them is in it, None where its gains do not fit."
     empty, _, ids, power = form
     at, free, c = term
     mine = unit[free] >= 0
-    if not bool(mine.any()): return False
+    if not bool(mine.any()):
+        return False
     gains = () if ids is None else gained(w, f, ids.reshape(-1)[at[mine]], power)
-    return None if gains is None else replace(empty, unit=unit[free[mine]], at=at[mine], coefficient=c[mine], gains=gains)
+    return (
+        None
+        if gains is None
+        else replace(
+            empty, unit=unit[free[mine]], at=at[mine], coefficient=c[mine], gains=gains
+        )
+    )
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #blind
-PASSES = {*LINEAR_ALONE, *MOVES, *SHAPES, 'permute', 'transpose', 'movedim', 'mean', 'add', 'sub', 'cat', 'mul'}
+PASSES = {
+    *LINEAR_ALONE,
+    *MOVES,
+    *SHAPES,
+    'permute',
+    'transpose',
+    'movedim',
+    'mean',
+    'add',
+    'sub',
+    'cat',
+    'mul',
+}
 
-def blind(node:fx.Node, axis:int)->bool:
+
+def blind(node: fx.Node, axis: int) -> bool:
     "Is a vector of ones along `axis`, different in every place, removed by layer normalisations wherever the result goes?"
     users = [u for u in node.users if op_name(u) not in ('_assert_tensor_metadata',)]
     return bool(users) and all(passes_ones(node, u, axis) for u in users)
 
-def passes_ones(node:fx.Node, user:fx.Node, axis:int)->bool:
+# %% ../../nbs/1_symmetries/mixing.ipynb #passes-ones
+def passes_ones(node: fx.Node, user: fx.Node, axis: int) -> bool:
     "`blind` for one user."
     name, rank = op_name(user), len(node.meta['val'].shape)
-    if name == 'layer_norm': return axis == rank-1 and len(user.args[1]) == 1 and user.args[0] is node
-    if name not in PASSES or not hasattr(user.meta.get('val'), 'shape'): return False
-    if name == 'mul' and not all(isinstance(a, (int, float)) or a is node or is_gain(a) for a in user.args): return False
-    if name == 'mean' and axis in {d % rank for d in tree_leaves(user.args[1])}: return False
+    if name == 'layer_norm':
+        return axis == rank - 1 and len(user.args[1]) == 1 and user.args[0] is node
+    if name not in PASSES or not hasattr(user.meta.get('val'), 'shape'):
+        return False
+    if name == 'mul' and not all(
+        isinstance(a, (int, float)) or a is node or is_gain(a) for a in user.args
+    ):
+        return False
+    if name == 'mean' and axis in {d % rank for d in tree_leaves(user.args[1])}:
+        return False
     new = followed(node, user, axis)
     return new is not None and blind(user, new)
 
-def is_gain(a)->bool: return isinstance(a, fx.Node) and a.op == 'placeholder' and len(a.meta['val'].shape) < 3
+# %% ../../nbs/1_symmetries/mixing.ipynb #is-gain
+def is_gain(a) -> bool:
+    return (
+        isinstance(a, fx.Node)
+        and a.op == 'placeholder'
+        and len(a.meta['val'].shape) < 3
+    )
 
-def followed(node:fx.Node, user:fx.Node, axis:int)->int|None:
+# %% ../../nbs/1_symmetries/mixing.ipynb #followed
+def followed(node: fx.Node, user: fx.Node, axis: int) -> int | None:
     "Where an axis stands after an operation; None where it was cut or merged."
     old, new = node.meta['val'].shape, user.meta['val'].shape
     name = op_name(user)
-    if name == 'mean' and len(new) < len(old): return axis - sum(d % len(old) < axis for d in tree_leaves(user.args[1]))
+    if name == 'mean' and len(new) < len(old):
+        return axis - sum(d % len(old) < axis for d in tree_leaves(user.args[1]))
     if name in ('permute', 'transpose', 'movedim'):
-        tag = user.target(torch.empty([d+2 for d in range(len(old))], device='meta'), *user.args[1:], **user.kwargs)
-        return [*tag.shape].index(axis+2)
-    behind = math.prod(old[axis+1:]) if name in SHAPES else None
+        tag = user.target(
+            torch.empty([d + 2 for d in range(len(old))], device='meta'),
+            *user.args[1:],
+            **user.kwargs
+        )
+        return [*tag.shape].index(axis + 2)
+    behind = math.prod(old[axis + 1 :]) if name in SHAPES else None
     for d in range(len(new)):
-        if new[d] != old[axis]: continue
-        if behind is None and (len(new) == len(old) and d == axis or len(new)-d == len(old)-axis): return d
-        if behind is not None and math.prod(new[d+1:]) == behind: return d
+        if new[d] != old[axis]:
+            continue
+        if behind is None and (
+            len(new) == len(old) and d == axis or len(new) - d == len(old) - axis
+        ):
+            return d
+        if behind is not None and math.prod(new[d + 1 :]) == behind:
+            return d
     return None
 
-def along_ones(w:Walker, f:Frames)->list[Addition]:
+# %% ../../nbs/1_symmetries/mixing.ipynb #along-ones
+def along_ones(w: Walker, f: Frames) -> list[Addition]:
     "Writers that only layer normalisations read: anything along their ones."
     out = []
     for name, some in w.made.items():
-        if len(some) > 1 or uses(w, name) > 1: continue
+        if len(some) > 1 or uses(w, name) > 1:
+            continue
         (node, axis, along), shape = some[0], w.trace.state[name].shape
         others = [d for d in range(1, len(node.meta['val'].shape)) if d != along]
         if len(shape) == 1 and any(blind(node, d) for d in others):
             at = torch.arange(len(shape) and shape[0])
-            out.append(Addition(name, len(at), (Term('write', name, unit=at, at=at, coefficient=torch.ones(len(at), dtype=torch.float64)),)))
+            out.append(
+                Addition(
+                    name,
+                    len(at),
+                    (
+                        Term(
+                            'write',
+                            name,
+                            unit=at,
+                            at=at,
+                            coefficient=torch.ones(len(at), dtype=torch.float64),
+                        ),
+                    ),
+                )
+            )
         elif blind(node, along):
             gains = gained(w, f, axis_ids(w, name, axis), 1)
-            if gains is not None: out.append(Addition(name, shape.numel()//shape[axis], (Term('along', name, gains=gains, axis=axis),)))
+            if gains is not None:
+                out.append(
+                    Addition(
+                        name,
+                        shape.numel() // shape[axis],
+                        (Term('along', name, gains=gains, axis=axis),),
+                    )
+                )
     return out
 
-def uses(w:Walker, name:str)->int:
+# %% ../../nbs/1_symmetries/mixing.ipynb #uses
+def uses(w: Walker, name: str) -> int:
     "How often a tensor is used in the graph."
     nodes = [n for n in w.trace.graph.graph.nodes if n.op == 'placeholder']
-    return sum(len(n.users) for n in nodes if getattr(w.trace.values[n.name], 'name', None) == name)
+    return sum(
+        len(n.users)
+        for n in nodes
+        if getattr(w.trace.values[n.name], 'name', None) == name
+    )
 
-def across_ones(w:Walker)->list[Addition]:
+# %% ../../nbs/1_symmetries/mixing.ipynb #across-ones
+def across_ones(w: Walker) -> list[Addition]:
     "Readers of a layer normalisation: anything along the vector that its outputs do not have."
     out = []
     for (weight, bias), norm in w.across.items():
-        if norm is None or uses(w, weight) > 1 or bias is None and norm[1] is not None: continue
+        if norm is None or uses(w, weight) > 1 or bias is None and norm[1] is not None:
+            continue
         n = w.trace.state[weight].shape[0]
         out.append(Addition(weight, n, (Term('across', weight, more=(bias, *norm)),)))
     return out
 
-def statistics_moved(w:Walker)->list[Addition]:
+# %% ../../nbs/1_symmetries/mixing.ipynb #statistics-moved
+def statistics_moved(w: Walker) -> list[Addition]:
     "The variance of a batch normalisation against its gain."
     out = []
     for mean, variance, gain, bias, eps, _ in w.rescaled:
         if uses(w, gain) == uses(w, variance) == 1:
-            out.append(Addition(gain, len(w.trace.state[gain]), (Term('variance', gain, more=(variance, eps)),)))
+            out.append(
+                Addition(
+                    gain,
+                    len(w.trace.state[gain]),
+                    (Term('variance', gain, more=(variance, eps)),),
+                )
+            )
     return out
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #rotary
-def rotary(sym:Symmetries)->list[Mixing]:
+def rotary(sym: Symmetries) -> list[Mixing]:
     "Scales that sit on pairs of positions: behind rotary positions the pairs may turn."
     out = []
     for f in sym.families:
-        paired = f.kind == 'scale' and f.wires and all(w.index.shape[1] % 2 == 0 and abs(w.exponent) == 1 and w.span == 1 for w in f.wires)
-        if not paired: continue
-        def turned(w): return MixWire(w.tensor, w.axis, w.index.view(f.n, -1, 2).transpose(1, 2).reshape(2*f.n, -1))
-        sides = tuple(tuple(turned(w) for w in f.wires if w.exponent == s) for s in (1, -1))
-        if all(sides): out.append(Mixing(f'{f.name} turned', 2*f.n, 'rotary', sides))
+        paired = (
+            f.kind == 'scale'
+            and f.wires
+            and all(
+                w.index.shape[1] % 2 == 0 and abs(w.exponent) == 1 and w.span == 1
+                for w in f.wires
+            )
+        )
+        if not paired:
+            continue
+
+        def turned(w):
+            return MixWire(
+                w.tensor,
+                w.axis,
+                w.index.view(f.n, -1, 2).transpose(1, 2).reshape(2 * f.n, -1),
+            )
+
+        sides = tuple(
+            tuple(turned(w) for w in f.wires if w.exponent == s) for s in (1, -1)
+        )
+        if all(sides):
+            out.append(Mixing(f'{f.name} turned', 2 * f.n, 'rotary', sides))
     return out
 
-# %% ../../nbs/1_symmetries/mixing.ipynb #search
-def walked(trace)->tuple[Walker, Frames]:
+# %% ../../nbs/1_symmetries/mixing.ipynb #walked
+def walked(trace) -> tuple[Walker, Frames]:
     "The walk, made again where normalisations or gains must end a space."
     cut, opaque = set(), set()
     for _ in range(3):
         w = Walker(trace, cut, opaque).run()
         f = frames(w.spaces)
-        torn = {name for name, some in w.norms.items() if any(int(r) in f.torn for ids in some for r in f.root[ids].unique())}
-        uneven = {owner_of(w, k)[0] for ids in w.levels for i in ids.unique().tolist() for k, _ in f.gain[i]}
-        if not torn - cut and not uneven - opaque: break
+        torn = {
+            name
+            for name, some in w.norms.items()
+            if any(int(r) in f.torn for ids in some for r in f.root[ids].unique())
+        }
+        uneven = {
+            owner_of(w, k)[0]
+            for ids in w.levels
+            for i in ids.unique().tolist()
+            for k, _ in f.gain[i]
+        }
+        if not torn - cut and not uneven - opaque:
+            break
         cut, opaque = cut | torn, opaque | uneven
     return w, f
 
-def searched_mixings(trace)->tuple[list[Mixing], list[Addition]]: # not yet verified
+# %% ../../nbs/1_symmetries/mixing.ipynb #searched-mixings
+def searched_mixings(trace) -> tuple[list[Mixing], list[Addition]]:  # not yet verified
     "All spaces of a traced network, and what may be added."
     w, f = walked(trace)
-    return spaces_found(w, f), named_apart([*shifted(w, f), *along_ones(w, f), *across_ones(w), *statistics_moved(w)])
+    return spaces_found(w, f), named_apart(
+        [*shifted(w, f), *along_ones(w, f), *across_ones(w), *statistics_moved(w)]
+    )
 
-# %% ../../nbs/1_symmetries/mixing.ipynb #mixed
+# %% ../../nbs/1_symmetries/mixing.ipynb #moved-2
 class Moved:
     "Moves random states of a network by random matrices and additions, and looks at the outputs."
-    def __init__(self, f:Callable, sym:Symmetries, state:State, seed:int):
+
+    def __init__(self, f: Callable, sym: Symmetries, state: State, seed: int):
         self.f, self.sym, self.like, self.seed = f, sym, state, seed
         self.y = leaves(f(self.start()))
 
-    def start(self)->State:
+    def start(self) -> State:
         "A generic state, the same at every call."
-        return generic_state(self.like, self.sym.parameters, torch.Generator().manual_seed(self.seed))
+        return generic_state(
+            self.like, self.sym.parameters, torch.Generator().manual_seed(self.seed)
+        )
 
-    def change(self, objects:list)->float:
+    def change(self, objects: list) -> float:
         "Relative change of the outputs when these act, each by a random element."
-        state, gen = self.start(), torch.Generator().manual_seed(self.seed+1)
-        for o in objects: o.act_(state, o.random(gen))
+        state, gen = self.start(), torch.Generator().manual_seed(self.seed + 1)
+        for o in objects:
+            o.act_(state, o.random(gen))
         return self.compared(state)
 
-    def compared(self, state:State)->float:
+    def compared(self, state: State) -> float:
         y = leaves(self.f(state))
-        return ((y - self.y).abs().max()/self.y.abs().max()).item()
+        return ((y - self.y).abs().max() / self.y.abs().max()).item()
 
-    def limit(self, objects:list)->float:
+    def limit(self, objects: list) -> float:
         "30 times the change when all act and are undone: what rounding does; between 1e-12 and 1e-9."
-        state, gen = self.start(), torch.Generator().manual_seed(self.seed+1)
+        state, gen = self.start(), torch.Generator().manual_seed(self.seed + 1)
         values = [o.random(gen) for o in objects]
-        for o, v in zip(objects, values): o.act_(state, v)
-        for o, v in [*zip(objects, values)][::-1]: o.act_(state, o.inverse(v))
-        return min(1e-9, max(1e-12, 30*self.compared(state)))
+        for o, v in zip(objects, values):
+            o.act_(state, v)
+        for o, v in [*zip(objects, values)][::-1]:
+            o.act_(state, o.inverse(v))
+        return min(1e-9, max(1e-12, 30 * self.compared(state)))
 
-    def guilty(self, objects:list, limit:float)->list:
+    def guilty(self, objects: list, limit: float) -> list:
         "Those that change the outputs, found by halving."
-        if not objects or self.change(objects) <= limit: return []
-        if len(objects) == 1: return objects
-        half = len(objects)//2
+        if not objects or self.change(objects) <= limit:
+            return []
+        if len(objects) == 1:
+            return objects
+        half = len(objects) // 2
         return self.guilty(objects[:half], limit) + self.guilty(objects[half:], limit)
 
-def mixed(trace, f:Callable, sym:Symmetries, seeds:Sequence[int]=(0, 1))->Symmetries:
+# %% ../../nbs/1_symmetries/mixing.ipynb #mixed
+def mixed(
+    trace, f: Callable, sym: Symmetries, seeds: Sequence[int] = (0, 1)
+) -> Symmetries:
     "`sym` with the matrices and additions that keep `f` on fresh random states; what does not is reported."
     found, added = searched_mixings(trace)
     objects, cold = [*found, *rotary(sym), *added], []
     for seed in seeds:
-        if not objects: break
+        if not objects:
+            break
         moved = Moved(f, sym, trace.state, seed)
-        if moved.change(objects) <= 1e-12: continue
+        if moved.change(objects) <= 1e-12:
+            continue
         bad = {id(o) for o in moved.guilty(objects, moved.limit(objects))}
-        cold += [Frozen(f'{o.kind} {o.n}', o.name, 'it changes the function on a random state') for o in objects if id(o) in bad and o.kind != 'rotary']
+        cold += [
+            Frozen(
+                f'{o.kind} {o.n}', o.name, 'it changes the function on a random state'
+            )
+            for o in objects
+            if id(o) in bad and o.kind != 'rotary'
+        ]
         objects = [o for o in objects if id(o) not in bad]
     mixings = tuple(o for o in objects if isinstance(o, Mixing))
     additions = tuple(o for o in objects if isinstance(o, Addition))
-    return replace(sym, mixings=mixings, additions=additions, frozen=sym.frozen + tuple(cold))
+    return replace(
+        sym, mixings=mixings, additions=additions, frozen=sym.frozen + tuple(cold)
+    )
