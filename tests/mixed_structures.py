@@ -194,8 +194,10 @@ def rms_without_bias(): return Transformer('rms', bias=False), sequence()
 @mixed(stream=linear(6), **HEADS, scales=7, biases=3*6)
 def without_norm(): return Transformer('none', activation=F.relu), sequence()
 
-@mixed(total=104)
-def post_norm(): return Transformer(post=True, classes=3), sequence()
+# shears in front of the first norm; its shift, or the biases in front of it, against the sum behind; and one turn on both sides of the first gain at once:
+# two antisymmetric matrices fixing ones, a shear and a diagonal have 2 numbers more than the equations, one of them trivial
+@mixed(**HEADS, gain=6, shift=6, readers=7+7, writers=6+1 + 7+1, shears=6, biases=2*6, both_sides=1)
+def post_norm(): return Transformer(post=True), sequence()
 
 @mixed(stream=rotations(6), **HEADS, gains=3*6, layer_scale=2*6)
 def layer_scale(): return Transformer('rms', scale=True), sequence()
@@ -291,7 +293,7 @@ class Vit(nn.Module):
 @mixed(stream=fixing_ones(6), heads=2*HEADS['heads'], keys_values=2*(6+6), gains=4*6, shifts=4*6, readers=2*3*6+7+7, writers=8+1 + 2*(6+1) + 7+1, tokens=5+1, positions=2*5)
 def vit(): return Vit(), image(2, 4)
 
-@mixed(total=49)
+@mixed(gains=6+6, shifts=6+6, layer_scale=6, readers=7+3, writers=7+1, depthwise=1)
 def convnext():
     d = 6
     def forward(s, x):
@@ -302,7 +304,7 @@ def convnext():
     return Net(forward, stem=nn.Conv2d(8, d, 1), dw=nn.Conv2d(d, d, 3, padding=1, groups=d), n1=nn.LayerNorm(d), u=nn.Linear(d, 7), d=nn.Linear(7, d),
                g=nn.Parameter(torch.ones(d)), n=nn.LayerNorm(d), head=nn.Linear(d, 3)), image(8, 4)
 
-@mixed(total=57)
+@mixed(first=1+1, second=6+6+7, last=6+6+3, writers=8+1 + 7+1, tokens=4)      # the first norm is read along tokens: one scale and one shift for all channels
 def mixer():
     d, n = 6, 4
     def forward(s, x):

@@ -196,7 +196,13 @@ class Element:
         return out
 
 # %% ../../nbs/1_symmetries/group.ipynb #symmetries
-NOT_SEARCHED = ('swaps of parallel branches', 'a low-rank pair against the matrix beside it', 'a bias that passes a linear layer without one', 'shears between two normalisations that keep their gains', 'fibres that are no group: what later layers do not read', 'scales through a normalisation by the activations themselves (exact only without its epsilon)')
+NOT_SEARCHED = (
+    'swaps of parallel branches',
+    'a bias that passes a linear layer without one',
+    'turns on both sides of a gain between two normalisations',
+    'a scale common to all channels, taken back by a map along another axis',
+    'fibres that are no group: what later layers do not read',
+    'scales through a normalisation by the activations themselves (exact only without its epsilon)')
 
 @dataclass(frozen=True, eq=False)
 class Symmetries:

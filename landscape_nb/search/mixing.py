@@ -12,8 +12,8 @@ __all__ = ['Gain', 'NOTHING', 'WRITES', 'MIXING_RULES', 'LINEAR_ALONE', 'LINEAR_
            'convolved', 'joined_layers', 'one_layer', 'recurrent', 'normalised', 'constant_in', 'signatures',
            'spaces_found', 'numbered', 'space_of', 'gains_of', 'merged', 'Term', 'changes', 'Addition', 'gained',
            'shift_forms', 'shifted', 'named_apart', 'moved_term', 'blind', 'passes_ones', 'is_gain', 'followed',
-           'along_ones', 'uses', 'across_ones', 'statistics_moved', 'rotary', 'walked', 'searched_mixings', 'Moved',
-           'mixed']
+           'along_ones', 'uses', 'across_ones', 'statistics_moved', 'unscaled', 'linear_of', 'beside', 'rotary',
+           'walked', 'searched_mixings', 'Moved', 'mixed']
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #imports
 import math
@@ -93,7 +93,7 @@ class Mixing:
 
     name: str
     n: int
-    kind: str  # 'linear', 'orthogonal', 'fixing ones', 'rotary'
+    kind: str  # 'linear', 'orthogonal', 'fixing ones', 'rotary', 'shear'
     wires: tuple[
         tuple[MixWire, ...], tuple[MixWire, ...]
     ]  # where A acts, and where its inverse transposed does
@@ -132,6 +132,7 @@ class Mixing:
             'orthogonal': n * (n - 1) // 2,
             'fixing ones': (n - 1) * (n - 2) // 2,
             'rotary': n // 2,
+            'shear': n,
         }[self.kind]
 
     def basis(self) -> Tensor:
@@ -175,6 +176,8 @@ def tangent(kind: str, n: int) -> Tensor:
     E = torch.eye(n, dtype=torch.float64)
     if kind == 'linear':
         return torch.einsum('ia,jb->ijab', E, E).reshape(n * n, n, n)
+    if kind == 'shear':
+        return E[:, None, :].expand(n, n, n)
     if kind == 'rotary':
         a, b = E[0::2], E[1::2]
         return torch.einsum('ka,kb->kab', a, b) - torch.einsum('ka,kb->kab', b, a)
@@ -195,7 +198,9 @@ def ones_basis(n: int) -> Tensor:
     v[0] -= 1
     length = v.square().sum()
     reflection = torch.eye(n, dtype=torch.float64)
-    return reflection if length == 0 else reflection - 2 * torch.outer(v, v) / length
+    return (
+        reflection if length == 0 else reflection - 2 * torch.outer(v, v) / length
+    )
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #random-matrix
 def random_matrix(
@@ -204,16 +209,31 @@ def random_matrix(
     "Orthogonal ones uniformly, linear ones as rotation, scales of log-deviation spread/4, rotation."
     if kind == 'rotary':
         angle = (
-            2 * math.pi * torch.rand(n // 2, generator=generator, dtype=torch.float64)
+            2
+            * math.pi
+            * torch.rand(n // 2, generator=generator, dtype=torch.float64)
         )
         c, s = angle.cos(), angle.sin()
         pairs = torch.stack([torch.stack([c, -s], -1), torch.stack([s, c], -1)], -2)
         return torch.block_diag(*pairs)
+    if kind == 'shear':
+        e = (
+            spread
+            / 4
+            * torch.randn(n, generator=generator, dtype=torch.float64)
+            / n**0.5
+        )
+        e = (
+            e - (e.sum() - e.sum().clamp_min(-0.5)) / n
+        )  # keeps 1 + sum(e) away from zero
+        return torch.eye(n, dtype=torch.float64) + e
     if kind == 'fixing ones':
         U, Q = ones_basis(n), torch.eye(n, dtype=torch.float64)
         Q[1:, 1:] = random_matrix('orthogonal', n - 1, generator)
         return U @ Q @ U.T
-    Q, R = torch.linalg.qr(torch.randn(n, n, generator=generator, dtype=torch.float64))
+    Q, R = torch.linalg.qr(
+        torch.randn(n, n, generator=generator, dtype=torch.float64)
+    )
     Q = Q * R.diagonal().sign()
     if kind == 'orthogonal':
         return Q
@@ -238,7 +258,8 @@ def times(a: Gain, b: Gain, power: float = 1) -> Gain:
 # %% ../../nbs/1_symmetries/mixing.ipynb #spaces
 class Spaces:
     """Coordinates and how the matrices that act on them hang together. Coordinate i is moved by D R^f D^-1: R belongs to its root,
-    f = -1 stands for the inverse transposed, D is diagonal, a product of weights."""
+    f = -1 stands for the inverse transposed, D is diagonal, a product of weights.
+    """
 
     def __init__(self):
         self.parent, self.flip, self.gain = [], [], []
@@ -247,8 +268,13 @@ class Spaces:
         )  # (i, j, flip, gain): demanded of two coordinates that hang together already
         self.walls = []  # ids behind which stands a nonlinearity
         self.lengths = []  # ids whose length is taken
+        self.sheared = (
+            []
+        )  # ids in front of a layer normalisation that ends their space
         self.ones = []  # ids that meet the vector of ones
-        self.rows = []  # (ids, keys): coordinates with different keys cannot be mixed
+        self.rows = (
+            []
+        )  # (ids, keys): coordinates with different keys cannot be mixed
 
     def fresh(self, *shape: int) -> Tensor:
         "New coordinates."
@@ -310,7 +336,12 @@ class Frames:
     dead: set[int]  # roots on which only scales and permutations act
     turned: set[int]  # roots whose matrices are orthogonal
     ones: set[int]  # roots that meet the vector of ones
-    torn: set[int]  # roots whose lengths are taken in two frames that differ by a gain
+    sheared: set[
+        int
+    ]  # roots in front of a layer normalisation that ends their space
+    torn: set[
+        int
+    ]  # roots whose lengths are taken in two frames that differ by a gain
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #frames-2
 def frames(s: Spaces) -> Frames:
@@ -333,12 +364,23 @@ def frames(s: Spaces) -> Frames:
             frame[root[j]].add(times((), between, flip[j] / 2))
         else:
             dead.add(root[j])
+    turned = {*frame}
+    for ids in s.sheared:
+        for i in ids.unique().tolist():
+            frame[root[i]].add(times((), gain[i], -flip[i]))
     torn = {r for r, some in frame.items() if len(some) > 1}
     for i, r in enumerate(root):
         if r in frame and r not in torn:
             gain[i] = times(gain[i], *frame[r], flip[i])
     return Frames(
-        torch.tensor(root), flip, gain, dead | torn, {*frame}, roots(s.ones), torn
+        torch.tensor(root),
+        flip,
+        gain,
+        dead | torn,
+        turned,
+        roots(s.ones),
+        roots(s.sheared),
+        torn,
     )
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #signal
@@ -355,9 +397,13 @@ class Signal:
         None  # numbers of the weights, where it is a parameter and nothing else
     )
     flat: frozenset = frozenset()  # axes along which its values are equal
-    square: bool = False  # the layers are those of the signal of which it is the square
+    square: bool = (
+        False  # the layers are those of the signal of which it is the square
+    )
     zero: bool = False
-    shift: Tensor = NOTHING  # variables: what constants in the weights may add to it
+    shift: Tensor = (
+        NOTHING  # variables: what constants in the weights may add to it
+    )
     sums: bool = False  # its last axis sums to one
     centred: tuple | None = (
         None  # (gain, shift) of the layer normalisation that it comes out of
@@ -428,7 +474,9 @@ class Walker:
         self, trace, cut: set[str] = frozenset(), opaque: set[str] = frozenset()
     ):
         self.trace, self.cut, self.opaque = trace, cut, opaque
-        self.levels = []  # ids on which a shift must be the same for all coordinates
+        self.levels = (
+            []
+        )  # ids on which a shift must be the same for all coordinates
         self.spaces, self.axes, self.first, self.count = Spaces(), {}, {}, 0
         self.owner = []  # (first number, tensor, eps) of the weights
         self.norms = defaultdict(list)  # name of a normalising node -> ids
@@ -481,7 +529,9 @@ class Walker:
         if node.target is operator.getitem:
             return args[0][args[1]]
         traced = lambda a: isinstance(a, (Signal, Parameter))
-        given = [a for a in tree_leaves((args, kwargs), is_leaf=traced) if traced(a)]
+        given = [
+            a for a in tree_leaves((args, kwargs), is_leaf=traced) if traced(a)
+        ]
         name = op_name(node)
         if name in (
             '_assert_tensor_metadata',
@@ -571,9 +621,9 @@ def weight_numbers(w: Walker, name: str, eps: float = 0.0) -> Tensor:
         w.owner.append((w.count, name, eps))
         w.count += w.trace.state[name].numel()
     shape = w.trace.state[name].shape
-    return torch.arange(w.first[name, eps], w.first[name, eps] + shape.numel()).view(
-        shape
-    )
+    return torch.arange(
+        w.first[name, eps], w.first[name, eps] + shape.numel()
+    ).view(shape)
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #signal-of
 def signal_of(
@@ -711,9 +761,7 @@ def _expanded(w, x, *args, **kwargs):
     return replace(x, shape=shape, flat=frozenset(flat))
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #moved
-AXES_MOVED = (
-    'squeeze unsqueeze permute transpose swapaxes movedim t numpy_T mT adjoint'.split()
-)
+AXES_MOVED = 'squeeze unsqueeze permute transpose swapaxes movedim t numpy_T mT adjoint'.split()
 
 
 @mixes(*MOVES, *AXES_MOVED)
@@ -766,9 +814,13 @@ def _added(w, x, y, alpha=1):
     if x.square or y.square:
         end_space(w, x, y)
     kept = met(w, x, y)
-    kept += [b for b in met(w, y, x) if not any(stored(a) & stored(b) for a in kept)]
+    kept += [
+        b for b in met(w, y, x) if not any(stored(a) & stored(b) for a in kept)
+    ]
     flat = frozenset(d for d in range(rank) if x.even(d) and y.even(d))
-    sign = {'add': (1, alpha), 'sub': (1, -alpha), 'rsub': (-alpha, 1)}[op_name(w.node)]
+    sign = {'add': (1, alpha), 'sub': (1, -alpha), 'rsub': (-alpha, 1)}[
+        op_name(w.node)
+    ]
     shift = summed_shift(w, (sign[0], x), (sign[1], y))
     return Signal(
         out_shape(w), tuple(kept), flat=flat, zero=x.zero and y.zero, shift=shift
@@ -808,7 +860,11 @@ def scaled(w: Walker, x: Signal, y: Signal, power: float = 1) -> list[Tensor]:
     for a in x.layers:
         axes = stored(a)
         uneven = {d for d in range(len(y.shape)) if not y.even(d)}
-        if y.weight is not None and y.weight.numel() > 1 and stored(y.weight) <= axes:
+        if (
+            y.weight is not None
+            and y.weight.numel() > 1
+            and stored(y.weight) <= axes
+        ):
             made = w.spaces.fresh(*torch.broadcast_shapes(a.shape, y.weight.shape))
             if owner_of(w, int(y.weight.flatten()[0]))[0] in w.opaque:
                 w.spaces.walls += [a, made]
@@ -833,7 +889,9 @@ def _multiplied(w, x, y):
     for one, is_weight in ((x, plain[0]), (y, plain[1])):
         if is_weight:
             end_space(w, one)  # a gain does not turn itself
-    kept = ([] if plain[0] else scaled(w, x, y)) + ([] if plain[1] else scaled(w, y, x))
+    kept = ([] if plain[0] else scaled(w, x, y)) + (
+        [] if plain[1] else scaled(w, y, x)
+    )
     shift = multiplied_shift(w, x, y, plain)
     return Signal(out_shape(w), tuple(kept), zero=x.zero or y.zero, shift=shift)
 
@@ -856,7 +914,9 @@ def multiplied_shift(
     args = w.node.args
     for one, other, k in ((x, y, 0), (y, x, 1)):
         given = number(
-            w.env.get(args[1 - k]) if isinstance(args[1 - k], fx.Node) else args[1 - k]
+            w.env.get(args[1 - k])
+            if isinstance(args[1 - k], fx.Node)
+            else args[1 - k]
         )
         if given is not None:
             return w.shifts.combine((given, one.shift))
@@ -981,12 +1041,12 @@ def contracted(
     else:
         pin_shift(w, y)
     pin_shift(w, x)
-    return Signal(size, tuple(kept), shift=shift).map(lambda i: i.reshape(shape), shape)
+    return Signal(size, tuple(kept), shift=shift).map(
+        lambda i: i.reshape(shape), shape
+    )
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #before-softmax
-SCORES = (
-    'mul div add masked_fill where to _to_copy float dropout clone contiguous'.split()
-)
+SCORES = 'mul div add masked_fill where to _to_copy float dropout clone contiguous'.split()
 
 
 def before_softmax(node: fx.Node) -> bool:
@@ -1032,7 +1092,9 @@ def biased(w: Walker, y: Signal, bias, axis: int = -1) -> Signal:
     size = [b.shape[0] if d == axis else 1 for d in range(rank)]
     b = b.map(lambda i: i.reshape(size), size)
     kept = met(w, y, b)
-    kept += [i for i in met(w, b, y) if not any(stored(a) & stored(i) for a in kept)]
+    kept += [
+        i for i in met(w, b, y) if not any(stored(a) & stored(i) for a in kept)
+    ]
     return Signal(y.shape, tuple(kept), shift=b.shift)
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #taken-back
@@ -1044,7 +1106,9 @@ def taken_back(w: Walker, key: tuple, columns: Tensor):
         w.absorbed[key] = columns
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #read
-def read(w: Walker, x: Signal, axis: int, weight, bias, into: int, steady: bool = True):
+def read(
+    w: Walker, x: Signal, axis: int, weight, bias, into: int, steady: bool = True
+):
     "A linear map reads x: its bias takes back what is added to x, if that is `steady` in all places."
     if isinstance(weight, Parameter) and isinstance(bias, Parameter) and steady:
         columns = column_shift(w, x, axis)
@@ -1123,7 +1187,15 @@ def _einsum(w, equation, xs, path=None):
 # %% ../../nbs/1_symmetries/mixing.ipynb #attention
 @mixes('scaled_dot_product_attention')
 def _attention(
-    w, q, k, v, mask=None, dropout=0.0, is_causal=False, scale=None, enable_gqa=False
+    w,
+    q,
+    k,
+    v,
+    mask=None,
+    dropout=0.0,
+    is_causal=False,
+    scale=None,
+    enable_gqa=False,
 ):
     q, k, v = (signal_of(w, x) for x in (q, k, v))
     if enable_gqa:
@@ -1154,7 +1226,9 @@ def _softmax(w, x, dim, *args):
     return Signal(x.shape, sums=dim % len(x.shape) == len(x.shape) - 1)
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #convolved
-def convolved(w: Walker, x, weight, bias, groups: int, into: int, out: int) -> Signal:
+def convolved(
+    w: Walker, x, weight, bias, groups: int, into: int, out: int
+) -> Signal:
     "`into` and `out` are the axes of the weight for channels read and written."
     x = signal_of(w, x)
     if groups > 1 or not isinstance(weight, Parameter):
@@ -1177,7 +1251,9 @@ def convolved(w: Walker, x, weight, bias, groups: int, into: int, out: int) -> S
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #convolution
 @mixes('conv1d', 'conv2d', 'conv3d')
-def _convolution(w, x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+def _convolution(
+    w, x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1
+):
     try:
         return convolved(w, x, weight, bias, groups, 1, 0)
     except ValueError:
@@ -1186,7 +1262,15 @@ def _convolution(w, x, weight, bias=None, stride=1, padding=0, dilation=1, group
 # %% ../../nbs/1_symmetries/mixing.ipynb #transposed
 @mixes('conv_transpose1d', 'conv_transpose2d', 'conv_transpose3d')
 def _transposed(
-    w, x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1
+    w,
+    x,
+    weight,
+    bias=None,
+    stride=1,
+    padding=0,
+    output_padding=0,
+    groups=1,
+    dilation=1,
 ):
     return convolved(w, x, weight, bias, groups, 0, 1)
 
@@ -1236,7 +1320,8 @@ def _joined(w, xs, dim=0):
     layers = [joined_layers(w, xs, axes, dim) for axes in kinds]
     on = {d for x in xs for d in stored(x.shift)} | {dim}
     shifts = [
-        x.shift.expand([s if d in on else 1 for d, s in enumerate(x.shape)]) for x in xs
+        x.shift.expand([s if d in on else 1 for d, s in enumerate(x.shape)])
+        for x in xs
     ]
     return Signal(shape, tuple(layers), shift=torch.cat(shifts, dim))
 
@@ -1258,7 +1343,8 @@ def joined_layers(w: Walker, xs: list[Signal], axes: frozenset, dim: int) -> Ten
 def one_layer(w: Walker, x: Signal, axes: frozenset, dim: int) -> Tensor:
     "The layer of one part that varies along `axes`, perhaps along `dim`; without one, coordinates behind a wall."
     size = [
-        s if d in axes or d == dim and not axes else 1 for d, s in enumerate(x.shape)
+        s if d in axes or d == dim and not axes else 1
+        for d, s in enumerate(x.shape)
     ]
     mine = [i for i in x.layers if stored(i) - {dim} == axes]
     if len(mine) == 1:
@@ -1318,23 +1404,24 @@ def normalised(
         w.spaces.walls += mine
     kept = []
     for i in mine[:1]:
-        measured(w, i, {axis})
-        if ones:
-            w.spaces.ones.append(i)
+        if not cut:
+            measured(w, i, {axis})
+            if ones:
+                w.spaces.ones.append(i)
         if groups > 1:
             key = torch.arange(x.shape[axis]) // (x.shape[axis] // groups)
             w.spaces.rows.append(
                 (
                     i,
-                    key.view([-1 if d == axis else 1 for d in range(i.dim())]).expand(
-                        i.shape
-                    ),
+                    key.view(
+                        [-1 if d == axis else 1 for d in range(i.dim())]
+                    ).expand(i.shape),
                 )
             )
         kept.append(i)
     y = Signal(x.shape, () if cut else tuple(kept))
     if cut:
-        w.spaces.walls += mine
+        (w.spaces.sheared if ones and groups == 1 else w.spaces.walls).extend(mine)
     constant_in(w, x, axis, ones, groups)
     if weight is not None:
         g = signal_of(w, weight)
@@ -1350,7 +1437,9 @@ def normalised(
     y = biased(w, y, bias, axis)
     plain = all(o is None or isinstance(o, Parameter) for o in (weight, bias))
     names = (
-        tuple(None if o is None else o.name for o in (weight, bias)) if plain else None
+        tuple(None if o is None else o.name for o in (weight, bias))
+        if plain
+        else None
     )
     return replace(y, centred=names if ones and groups == 1 else None)
 
@@ -1386,7 +1475,9 @@ def _group_norm(w, x, groups, weight=None, bias=None, eps=1e-5, cudnn=False):
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #batch-norm
 @mixes('batch_norm')
-def _batch_norm(w, x, weight, bias, mean, var, training, momentum, eps, cudnn=False):
+def _batch_norm(
+    w, x, weight, bias, mean, var, training, momentum, eps, cudnn=False
+):
     x = signal_of(w, x)
     if mean is None or training or not isinstance(mean, Parameter):
         raise ValueError('no statistics')
@@ -1449,6 +1540,8 @@ def spaces_found(w: Walker, f: Frames) -> list[Mixing]:
         kind = 'orthogonal' if some[0] in f.turned else 'linear'
         if some[0] in f.ones:
             kind = 'fixing ones' if kind == 'orthogonal' else None
+        if some[0] in f.sheared:
+            kind = 'shear' if kind == 'linear' else None
         if len(some) < 2 or kind is None or s not in seats:
             continue
         made = space_of(w, f, kind, len(some), seats[s])
@@ -1489,10 +1582,14 @@ def space_of(
             )
     first = f.flip[seats[0][4]]
     covariant, contravariant = (tuple(merged(wires[s])) for s in (first, -first))
-    if not covariant or not contravariant and kind == 'linear':
+    if not covariant or not contravariant and kind in ('linear', 'shear'):
+        return None
+    if kind == 'shear' and f.flip[seats[0][4]] < 0:
         return None
     lead = covariant[0].tensor
-    return Mixing(lead.rpartition('.')[0] or lead, n, kind, (covariant, contravariant))
+    return Mixing(
+        lead.rpartition('.')[0] or lead, n, kind, (covariant, contravariant)
+    )
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #gains-of
 def gains_of(w: Walker, column: list[Gain]) -> tuple | None:
@@ -1513,14 +1610,18 @@ def merged(wires: list[MixWire]) -> list[MixWire]:
     "Columns with the same gains side by side in one wire."
     out = {}
     for w in wires:
-        out.setdefault((w.tensor, w.axis, tuple(g[:3] for g in w.gains)), []).append(w)
+        out.setdefault(
+            (w.tensor, w.axis, tuple(g[:3] for g in w.gains)), []
+        ).append(w)
     join = lambda tables: torch.cat([*tables], 1)
     return [
         MixWire(
             t,
             a,
             join(w.index for w in some),
-            tuple((*g, join(w.gains[j][3] for w in some)) for j, g in enumerate(gains)),
+            tuple(
+                (*g, join(w.gains[j][3] for w in some)) for j, g in enumerate(gains)
+            ),
         )
         for (t, a, gains), some in out.items()
     ]
@@ -1533,6 +1634,7 @@ class Term:
     'rescale': channels of a batch normalisation, times gain/deviation subtracted from `tensor`.
     'turn': as 'absorb', for a reader of a layer normalisation without a bias: what its weight does along 1/gain is its bias.
     'along': c times a vector of ones along `axis` of `tensor`. 'across': c times 1/gain on the rows of `tensor`; the bias takes it back.
+    'left', 'right': all of a factor A or B of a product BA; the matrix beside it takes the product back.
     'variance': the gain times exp(c), the variance times its square."""
 
     kind: str
@@ -1564,7 +1666,9 @@ class Term:
         return TERMS[self.kind](self, state, c)
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #changes
-TERMS: dict[str, Callable] = {}  # kind -> (term, state, c) -> tensors after the change
+TERMS: dict[str, Callable] = (
+    {}
+)  # kind -> (term, state, c) -> tensors after the change
 
 
 def changes(kind: str):
@@ -1629,6 +1733,26 @@ def _across(term, state, c):
         new[bias] = state[bias] - c * (state[shift] * back).sum()
     return new
 
+# %% ../../nbs/1_symmetries/mixing.ipynb #left
+@changes('left')
+def _left(term, state, c):
+    other, factor = term.more
+    E = c.view(state[term.tensor].shape)
+    return {
+        term.tensor: state[term.tensor] + E,
+        other: state[other] - factor * state[term.weight] @ E,
+    }
+
+# %% ../../nbs/1_symmetries/mixing.ipynb #right
+@changes('right')
+def _right(term, state, c):
+    other, factor = term.more
+    E = c.view(state[term.tensor].shape)
+    return {
+        term.tensor: state[term.tensor] + E,
+        other: state[other] - factor * E @ state[term.weight],
+    }
+
 # %% ../../nbs/1_symmetries/mixing.ipynb #variance
 @changes('variance')
 def _variance(term, state, c):
@@ -1667,7 +1791,11 @@ class Addition:
         more = {
             t
             for o in self.terms
-            for t in (o.more[:1] if o.kind in ('across', 'variance') else ())
+            for t in (
+                o.more[:1]
+                if o.kind in ('across', 'variance', 'left', 'right')
+                else ()
+            )
         }
         return {o.tensor for o in self.terms} | more - {None}
 
@@ -1692,7 +1820,9 @@ class Addition:
     ) -> Tensor:
         "[n] random numbers."
         return (
-            spread * torch.randn(self.n, generator=generator, dtype=torch.float64) / 2
+            spread
+            * torch.randn(self.n, generator=generator, dtype=torch.float64)
+            / 2
         )
 
     def fields(self, state: State) -> dict[str, Tensor]:
@@ -1707,7 +1837,9 @@ def gained(w: Walker, f: Frames, ids: Tensor, power: float) -> tuple | None:
         w, [times((), f.gain[i], power) for i in ids.reshape(-1).tolist()]
     )
     return (
-        None if column is None else tuple((t, p, e, at[:, 0]) for t, p, e, at in column)
+        None
+        if column is None
+        else tuple((t, p, e, at[:, 0]) for t, p, e, at in column)
     )
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #shift-forms
@@ -1761,7 +1893,9 @@ def shifted(w: Walker, f: Frames) -> list[Addition]:
         unit = torch.full((w.shifts.n,), -1).index_copy(
             0, mine, torch.arange(len(mine))
         )
-        found = [moved_term(w, f, form, term, unit) for form, term in zip(forms, terms)]
+        found = [
+            moved_term(w, f, form, term, unit) for form, term in zip(forms, terms)
+        ]
         found = [t for t in found if t is not False]
         if None not in found:
             out.append(Addition(found[0].tensor, len(mine), tuple(found)))
@@ -1793,7 +1927,11 @@ def moved_term(
         None
         if gains is None
         else replace(
-            empty, unit=unit[free[mine]], at=at[mine], coefficient=c[mine], gains=gains
+            empty,
+            unit=unit[free[mine]],
+            at=at[mine],
+            coefficient=c[mine],
+            gains=gains,
         )
     )
 
@@ -1815,7 +1953,9 @@ PASSES = {
 
 def blind(node: fx.Node, axis: int) -> bool:
     "Is a vector of ones along `axis`, different in every place, removed by layer normalisations wherever the result goes?"
-    users = [u for u in node.users if op_name(u) not in ('_assert_tensor_metadata',)]
+    users = [
+        u for u in node.users if op_name(u) not in ('_assert_tensor_metadata',)
+    ]
     return bool(users) and all(passes_ones(node, u, axis) for u in users)
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #passes-ones
@@ -1922,10 +2062,17 @@ def across_ones(w: Walker) -> list[Addition]:
     "Readers of a layer normalisation: anything along the vector that its outputs do not have."
     out = []
     for (weight, bias), norm in w.across.items():
-        if norm is None or uses(w, weight) > 1 or bias is None and norm[1] is not None:
+        if (
+            norm is None
+            or uses(w, weight) > 1
+            or bias is None
+            and norm[1] is not None
+        ):
             continue
         n = w.trace.state[weight].shape[0]
-        out.append(Addition(weight, n, (Term('across', weight, more=(bias, *norm)),)))
+        out.append(
+            Addition(weight, n, (Term('across', weight, more=(bias, *norm)),))
+        )
     return out
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #statistics-moved
@@ -1941,6 +2088,68 @@ def statistics_moved(w: Walker) -> list[Addition]:
                     (Term('variance', gain, more=(variance, eps)),),
                 )
             )
+    return out
+
+# %% ../../nbs/1_symmetries/mixing.ipynb #unscaled
+def unscaled(node: fx.Node) -> tuple[fx.Node, float]:
+    "The node in front of products with a number and of dropout, and the number."
+    factor = 1.0
+    while op_name(node) in ('mul', 'div', *LINEAR_ALONE):
+        if op_name(node) in ('mul', 'div'):
+            if not isinstance(node.args[1], (int, float)):
+                break
+            factor *= node.args[1] if op_name(node) == 'mul' else 1 / node.args[1]
+        node = node.args[0]
+    return node, factor
+
+# %% ../../nbs/1_symmetries/mixing.ipynb #linear-of
+def linear_of(w: Walker, node: fx.Node) -> tuple | None:
+    "(input, factor on it, weight, has a bias) of a linear layer whose weight is used once."
+    if op_name(node) != 'linear':
+        return None
+    weight = w.env.get(node.args[1])
+    if not isinstance(weight, Parameter) or uses(w, weight.name) > 1:
+        return None
+    source, factor = unscaled(node.args[0])
+    return (
+        source,
+        factor,
+        weight.name,
+        len(node.args) > 2 and node.args[2] is not None,
+    )
+
+# %% ../../nbs/1_symmetries/mixing.ipynb #beside
+def beside(w: Walker) -> list[Addition]:
+    "A product of two matrices beside a third: W x + B A x."
+    out = []
+    for node in w.trace.graph.graph.nodes:
+        if op_name(node) != 'add' or not all(
+            isinstance(a, fx.Node) for a in node.args
+        ):
+            continue
+        for one, two in (node.args, node.args[::-1]):
+            (one, own), (two, factor) = unscaled(one), unscaled(two)
+            W, B = linear_of(w, one), linear_of(w, two)
+            A = linear_of(w, B[0]) if B else None
+            if not W or not A or W[0] is not A[0]:
+                continue
+            factor *= B[1] * A[1] / (own * W[1])
+            sizes = [w.trace.state[k].numel() for k in (A[2], B[2])]
+            out.append(
+                Addition(
+                    A[2],
+                    sizes[0],
+                    (Term('left', A[2], weight=B[2], more=(W[2], factor)),),
+                )
+            )
+            if not A[3]:
+                out.append(
+                    Addition(
+                        B[2],
+                        sizes[1],
+                        (Term('right', B[2], weight=A[2], more=(W[2], factor)),),
+                    )
+                )
     return out
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #rotary
@@ -1997,11 +2206,19 @@ def walked(trace) -> tuple[Walker, Frames]:
     return w, f
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #searched-mixings
-def searched_mixings(trace) -> tuple[list[Mixing], list[Addition]]:  # not yet verified
+def searched_mixings(
+    trace,
+) -> tuple[list[Mixing], list[Addition]]:  # not yet verified
     "All spaces of a traced network, and what may be added."
     w, f = walked(trace)
     return spaces_found(w, f), named_apart(
-        [*shifted(w, f), *along_ones(w, f), *across_ones(w), *statistics_moved(w)]
+        [
+            *shifted(w, f),
+            *along_ones(w, f),
+            *across_ones(w),
+            *statistics_moved(w),
+            *beside(w),
+        ]
     )
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #moved-2
@@ -2046,7 +2263,9 @@ class Moved:
         if len(objects) == 1:
             return objects
         half = len(objects) // 2
-        return self.guilty(objects[:half], limit) + self.guilty(objects[half:], limit)
+        return self.guilty(objects[:half], limit) + self.guilty(
+            objects[half:], limit
+        )
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #mixed
 def mixed(
@@ -2064,7 +2283,9 @@ def mixed(
         bad = {id(o) for o in moved.guilty(objects, moved.limit(objects))}
         cold += [
             Frozen(
-                f'{o.kind} {o.n}', o.name, 'it changes the function on a random state'
+                f'{o.kind} {o.n}',
+                o.name,
+                'it changes the function on a random state',
             )
             for o in objects
             if id(o) in bad and o.kind != 'rotary'
