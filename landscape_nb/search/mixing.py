@@ -8,12 +8,12 @@ __all__ = ['Gain', 'NOTHING', 'WRITES', 'MIXING_RULES', 'LINEAR_ALONE', 'LINEAR_
            'frames', 'Signal', 'whole_range', 'Walker', 'shift_variables', 'pin_shift', 'summed_shift', 'even_shift',
            'column_shift', 'axis_ids', 'owner_of', 'weight_numbers', 'signal_of', 'own_shift', 'note_writer',
            'out_shape', 'end_space', 'keep_apart', 'mixes', 'last_stays', 'partners', 'met', 'scaled', 'number',
-           'multiplied_shift', 'measured', 'contracted', 'before_softmax', 'by_letters', 'biased', 'taken_back', 'read',
-           'convolved', 'joined_layers', 'one_layer', 'recurrent', 'normalised', 'constant_in', 'signatures',
-           'spaces_found', 'numbered', 'space_of', 'gains_of', 'merged', 'Term', 'changes', 'Addition', 'gained',
-           'shift_forms', 'shifted', 'named_apart', 'moved_term', 'blind', 'passes_ones', 'is_gain', 'followed',
-           'along_ones', 'uses', 'across_ones', 'statistics_moved', 'unscaled', 'linear_of', 'beside', 'rotary',
-           'walked', 'searched_mixings', 'Moved', 'mixed']
+           'multiplied_shift', 'measured', 'contracted', 'before_softmax', 'by_letters', 'biased', 'mean_behind',
+           'taken_back', 'read', 'convolved', 'joined_layers', 'one_layer', 'recurrent', 'normalised', 'constant_in',
+           'signatures', 'spaces_found', 'numbered', 'space_of', 'gains_of', 'merged', 'Term', 'changes', 'Addition',
+           'gained', 'shift_forms', 'shifted', 'named_apart', 'moved_term', 'blind', 'passes_ones', 'is_gain',
+           'followed', 'along_ones', 'constant_unseen', 'uses', 'across_ones', 'statistics_moved', 'unscaled',
+           'linear_of', 'beside', 'rotary', 'walked', 'searched_mixings', 'Moved', 'mixed']
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #imports
 import math
@@ -1097,6 +1097,17 @@ def biased(w: Walker, y: Signal, bias, axis: int = -1) -> Signal:
     ]
     return Signal(y.shape, tuple(kept), shift=b.shift)
 
+# %% ../../nbs/1_symmetries/mixing.ipynb #mean-behind
+def mean_behind(w: Walker) -> str | None:
+    "The running mean of a batch normalisation that alone reads the current operation: it takes back what a bias would."
+    users = [*w.node.users]
+    if len(users) != 1 or op_name(users[0]) != 'batch_norm':
+        return None
+    mean = w.env.get(users[0].args[3])
+    if not isinstance(mean, Parameter):
+        return None
+    return mean.name if uses(w, mean.name) == 1 else None
+
 # %% ../../nbs/1_symmetries/mixing.ipynb #taken-back
 def taken_back(w: Walker, key: tuple, columns: Tensor):
     "The shift of columns that a reader takes back, the same at every use."
@@ -1110,9 +1121,14 @@ def read(
     w: Walker, x: Signal, axis: int, weight, bias, into: int, steady: bool = True
 ):
     "A linear map reads x: its bias takes back what is added to x, if that is `steady` in all places."
-    if isinstance(weight, Parameter) and isinstance(bias, Parameter) and steady:
-        columns = column_shift(w, x, axis)
-        taken_back(w, (weight.name, into, bias.name), columns)
+    mean = mean_behind(w) if bias is None else None
+    if (
+        isinstance(weight, Parameter)
+        and (isinstance(bias, Parameter) or mean)
+        and steady
+    ):
+        key = (weight.name, into, f'-{mean}' if mean else bias.name)
+        taken_back(w, key, column_shift(w, x, axis))
     elif (
         isinstance(weight, Parameter)
         and bias is None
@@ -1692,7 +1708,8 @@ def _absorb(term, state, c):
     W = state[term.weight].movedim(term.axis, -1)
     W = W.reshape(len(W), -1, W.shape[-1]).sum(1)  # places of a convolution
     step = term.laid(state, c, W.shape[1])
-    return {term.tensor: state[term.tensor] - W @ step}
+    (sign,) = term.more
+    return {term.tensor: state[term.tensor] - sign * (W @ step)}
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #turn
 @changes('turn')
@@ -1860,9 +1877,16 @@ def shift_forms(w: Walker) -> list[tuple]:
             )
         )
     for (weight, axis, bias), v in w.absorbed.items():
-        term = Term('absorb', bias, axis=axis, weight=weight)
         if isinstance(bias, tuple):
             term = Term('turn', weight, axis=axis, more=bias)
+        else:
+            term = Term(
+                'absorb',
+                bias.removeprefix('-'),
+                axis=axis,
+                weight=weight,
+                more=(-1,) if bias[0] == '-' else (1,),
+            )
         forms.append((term, v, axis_ids(w, weight, axis), -1))
     for mean, variance, gain, bias, eps, v in w.rescaled:
         forms.append(
@@ -2014,11 +2038,12 @@ def along_ones(w: Walker, f: Frames) -> list[Addition]:
     "Writers that only layer normalisations read: anything along their ones."
     out = []
     for name, some in w.made.items():
-        if len(some) > 1 or uses(w, name) > 1:
+        axis, shape = some[0][1], w.trace.state[name].shape
+        if uses(w, name) != len(some) or {o[1] for o in some} != {axis}:
             continue
-        (node, axis, along), shape = some[0], w.trace.state[name].shape
-        others = [d for d in range(1, len(node.meta['val'].shape)) if d != along]
-        if len(shape) == 1 and any(blind(node, d) for d in others):
+        if len(shape) == 1 and all(
+            constant_unseen(node, along) for node, _, along in some
+        ):
             at = torch.arange(len(shape) and shape[0])
             out.append(
                 Addition(
@@ -2035,7 +2060,7 @@ def along_ones(w: Walker, f: Frames) -> list[Addition]:
                     ),
                 )
             )
-        elif blind(node, along):
+        elif all(blind(node, along) for node, _, along in some):
             gains = gained(w, f, axis_ids(w, name, axis), 1)
             if gains is not None:
                 out.append(
@@ -2046,6 +2071,12 @@ def along_ones(w: Walker, f: Frames) -> list[Addition]:
                     )
                 )
     return out
+
+# %% ../../nbs/1_symmetries/mixing.ipynb #constant-unseen
+def constant_unseen(node: fx.Node, along: int) -> bool:
+    "Is a vector along one axis, the same along another, removed by layer normalisations of that other axis?"
+    others = [d for d in range(1, len(node.meta['val'].shape)) if d != along]
+    return any(blind(node, d) for d in others)
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #uses
 def uses(w: Walker, name: str) -> int:
