@@ -315,6 +315,68 @@ def mixer():
     return Net(forward, stem=nn.Linear(8, d), n1=nn.LayerNorm(d), t1=nn.Linear(n, 5), t2=nn.Linear(5, n), n2=nn.LayerNorm(d), u=nn.Linear(d, 7), d=nn.Linear(7, d),
                n=nn.LayerNorm(d), head=nn.Linear(d, 3)), sequence()
 
+# further ways to build them
+
+def attended(s, q, k, v): return s.o(joined(F.scaled_dot_product_attention(split(q, 2), split(k, 2), split(v, 2))))
+
+@mixed(heads=2*2*linear(2), latent=linear(3), stream=linear(6), value=6)                # keys and values through three numbers
+def latent_attention():
+    def forward(s, x):
+        c = s.c(x)
+        return s.h((x@s.p + attended(s, s.q(x), s.k(c), s.v(c))).mean(1))
+    return Net(forward, c=nn.Linear(8, 3, bias=False), q=nn.Linear(8, 4, bias=False), k=nn.Linear(3, 4, bias=False), v=nn.Linear(3, 4, bias=False), o=nn.Linear(4, 6),
+               p=nn.Parameter(torch.randn(8, 6)), h=nn.Linear(6, 7)), sequence()
+
+@mixed(heads=2*2*linear(2), streams=2*linear(6), keys_values=4+4, biases=6+6+6)         # of both stems, and of the output
+def cross_attention():
+    def forward(s, x):
+        y, z = s.e(x), s.f(x)
+        return s.h((y + attended(s, s.q(y), s.k(z), s.v(z))).mean(1))
+    return Net(forward, e=nn.Linear(8, 6), f=nn.Linear(8, 6), q=nn.Linear(6, 4), k=nn.Linear(6, 4), v=nn.Linear(6, 4), o=nn.Linear(4, 6), h=nn.Linear(6, 7)), sequence()
+
+@mixed(stream=fixing_ones(6), **HEADS, gains=2*6, shifts=2*6, readers=6+12+7, writers=8+1 + 6+1)       # the stem is used twice
+def packed_keys_and_values():
+    def forward(s, x):
+        y = s.n(s.i(x))
+        return s.h(s.m(s.i(x) + attended(s, s.q(y), *s.kv(y).chunk(2, -1))).mean(1))
+    return Net(forward, i=nn.Linear(8, 6), n=nn.LayerNorm(6), q=nn.Linear(6, 6), kv=nn.Linear(6, 12), o=nn.Linear(6, 6), m=nn.LayerNorm(6), h=nn.Linear(6, 7)), sequence()
+
+@mixed(stream=fixing_ones(6), **HEADS, gains=2*6, shifts=2*6, readers=3*6+7+7, writers=8+1 + 6+1 + 7+1, biases=6-1)     # two biases in one sum
+def parallel_branches():
+    def forward(s, x):
+        x = s.i(x)
+        y = s.n(x)
+        return s.h(s.m(x + s.a(y) + s.d(F.gelu(s.u(y)))).mean(1))
+    return Net(forward, i=nn.Linear(8, 6), n=nn.LayerNorm(6), a=Attention(), u=nn.Linear(6, 7), d=nn.Linear(7, 6), m=nn.LayerNorm(6), h=nn.Linear(6, 7)), sequence()
+
+@mixed(stream=rotations(6), gains=2*6, inner=4, values=2*linear(4))                     # queries and keys normalised: their gains alone
+def normalised_queries():
+    def forward(s, x):
+        x = s.i(x)
+        y = s.n(x)
+        q, k, v = (split(l(y), 2) for l in (s.q, s.k, s.v))
+        return s.h(s.m(x + s.o(joined(F.scaled_dot_product_attention(s.qn(q), s.kn(k), v)))).mean(1))
+    q, k, v = (nn.Linear(6, 8, bias=False) for _ in range(3))
+    return Net(forward, i=nn.Linear(8, 6), n=nn.RMSNorm(6), q=q, k=k, v=v, qn=nn.RMSNorm(4), kn=nn.RMSNorm(4), o=nn.Linear(8, 6, bias=False), m=nn.RMSNorm(6), h=nn.Linear(6, 7)), sequence()
+
+@mixed(rows=3+5+3+5, means=3+5+3+5, variances=3+5+3+5, stream=linear(3), shifts=3+3)    # means of the readers take back what is added to the stream
+def linear_bottleneck():
+    def forward(s, x):
+        x = s.n0(s.a(x))
+        x = x + s.n2(s.c(F.relu6(s.n1(s.b(x)))))
+        return s.h(F.relu6(s.n3(s.d(x))).mean((2, 3)))
+    conv = lambda i, o: nn.Conv2d(i, o, 1, bias=False)
+    return Net(forward, a=conv(4, 3), n0=nn.BatchNorm2d(3), b=conv(3, 5), n1=nn.BatchNorm2d(5), c=conv(5, 3), n2=nn.BatchNorm2d(3), d=conv(3, 5), n3=nn.BatchNorm2d(5), h=nn.Linear(5, 6)), image(4)
+
+def by_length(x, g): return x*torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + .05)*g
+
+@mixed(stream=rotations(6), gains=2*6)                                                  # a norm written out
+def written_out():
+    def forward(s, x):
+        x = s.i(x)
+        return s.h(by_length(x + s.d(F.gelu(s.u(by_length(x, s.g)))), s.k))
+    return Net(forward, i=nn.Linear(8, 6, bias=False), u=nn.Linear(6, 7), d=nn.Linear(7, 6), h=nn.Linear(6, 7), g=nn.Parameter(torch.ones(6)), k=nn.Parameter(torch.ones(6))), vector(8)
+
 # recurrent layers
 
 @mixed(biases=4*4)
