@@ -6,7 +6,8 @@
 __all__ = ['VIEWS', 'SILENT', 'HARMLESS', 'LINEAR', 'UnsupportedModelError', 'Trace', 'place', 'traced', 'computable', 'writes',
            'Walk', 'close', 'seats', 'seated', 'role_at', 'block_wires', 'find_blocks', 'module_of', 'exponents_of',
            'alike', 'family_wires', 'find_families', 'weights_of', 'whole', 'used_once', 'find_translations',
-           'find_shifts', 'difference', 'Verification', 'moved_away', 'verified', 'searched', 'find_symmetries']
+           'find_shifts', 'difference', 'Verification', 'moved_away', 'verified', 'searched', 'find_symmetries',
+           'certify']
 
 # %% ../nbs/1_symmetries/symmetries.ipynb #imports
 import copy, logging, operator, warnings
@@ -18,9 +19,11 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_leaves, tree_map
 from fastcore.basics import patch
+from .search.certificate import Certificate, certified
 from .search.exponents import UNIT, Solution, solve
 from .search.group import (ADDED, Block, Element, Family, Frozen, State, Symmetries, SymmetryError, Wire, along, as_axis,
                                 generic_state, leaves, lift, relative_change, state_of)
+from .search.mixing import mixed
 from .search.operations import EVEN, FUNCTIONS, MOVES, RULES, SHAPES, op_name, rule
 from .search.relations import Group, gathered, interchangeable, mix, ordered
 from .search.tracing import ZERO, Activation, Form, NotUnderstood, Parameter, Tracer
@@ -526,7 +529,8 @@ def searched(trace:Trace)->Symmetries: # not yet verified
 # %% ../nbs/1_symmetries/symmetries.ipynb #find
 def find_symmetries(
     model:nn.Module,         # any network, on any device, in any floating dtype; weights, mode and gradients stay as they are
-    example:Tensor|tuple     # a batch of inputs, or a tuple of inputs; two small ones suffice
+    example:Tensor|tuple,    # a batch of inputs, or a tuple of inputs; two small ones suffice
+    certify:bool=False       # count the continuous symmetries as well (small networks only), and keep the certificate
 )->Symmetries: # verified
     "The permutations, scales and signs of the weights of `model` that keep its function in evaluation mode."
     trace = Trace(model, example)
@@ -534,4 +538,14 @@ def find_symmetries(
     torch.set_num_threads(1)                     # the walk works on short vectors
     try: sym = searched(trace)
     finally: torch.set_num_threads(threads)
-    return verified(trace.function(), sym, trace.state)
+    f = trace.function()
+    sym = mixed(trace, f, verified(f, sym, trace.state))
+    return replace(sym, certificate=certified(sym, model, example)) if certify else sym
+
+# %% ../nbs/1_symmetries/symmetries.ipynb #certify
+def certify(
+    model:nn.Module,         # a small network, or a narrow twin of a large one; it is not changed
+    example:Tensor|tuple     # a batch of inputs, or a tuple of inputs
+)->Certificate: # what was found, what there is, and which tensors hold what is missing
+    "Find the symmetries of `model` and count whether they are all the continuous ones."
+    return certified(find_symmetries(model, example), model, example)

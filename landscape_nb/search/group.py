@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['ADDED', 'KINDS', 'NOT_SEARCHED', 'Wire', 'Block', 'Family', 'along', 'as_axis', 'unit_rows', 'multiplier', 'reorder_',
-           'Frozen', 'Element', 'Symmetries', 'generic_state', 'leaves', 'relative_change']
+           'Frozen', 'Element', 'Symmetries', 'Move', 'generic_state', 'leaves', 'relative_change']
 
 # %% ../../nbs/1_symmetries/group.ipynb #imports
 import copy, math, re
 from functools import cached_property
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 import torch
 from torch import Tensor, nn
@@ -43,7 +43,7 @@ class Block:
     unit: int|None = None
 
 ADDED = ('translate', 'shift')                                # kinds that add
-KINDS = ('permute', 'scale', 'sign', *ADDED, 'output')
+KINDS = ('permute', 'scale', 'sign', *ADDED, 'output', 'mix', 'add')     # the last two: `mixings` and `additions`
 
 @dataclass(frozen=True, eq=False)
 class Family:
@@ -102,6 +102,7 @@ class Element:
     sources: dict   # (tensor, axis, span) -> int64 [size]: the old position of every new one
     factors: dict   # (tensor, axis, span, eps) -> float64 [size]
     added: dict     # tensor -> float64, broadcasts to it
+    before: tuple = ()      # moves by matrices, and elements between them, that act first
 
     def __call__(self, state:State)->State: return self.sym.act(self, state)
 
@@ -134,6 +135,7 @@ class Element:
     def __matmul__(self, h:'Element')->'Element':
         "Composition: (g @ h)(a) = g(h(a))."
         self.sym.own(h)
+        if self.before: return replace(self, before=(*h.before, replace(h, before=()), *self.before))
         sources, factors = dict(h.sources), dict(h.factors)
         for k, q in self.sources.items(): sources[k] = sources[k][q] if k in sources else q
         for k, m in self.factors.items():
@@ -142,10 +144,13 @@ class Element:
             factors[k] = factors[k]*m if k in factors else m
         added = {k: self.linear(k, t, False) for k, t in h.added.items()}
         for k, t in self.added.items(): added[k] = added[k] + t if k in added else t
-        return Element(self.sym, sources, factors, added)
+        return Element(self.sym, sources, factors, added, h.before)
 
     def inverse(self)->'Element':
         "The element that undoes this one."
+        if self.before:
+            undone = [step.inverse() for step in (*self.before, replace(self, before=()))]
+            return replace(self.sym.identity(), before=tuple(undone[::-1]))
         back = {k: q.argsort() for k, q in self.sources.items()}
         moved = lambda k, m: m if k[:3] not in self.sources else m[self.sources[k[:3]]]
         undo = Element(self.sym, back, {k: 1/moved(k, m) for k, m in self.factors.items()}, {})
@@ -155,10 +160,23 @@ class Element:
         "Write the element as safetensors; `Symmetries.load` reads it."
         from safetensors.torch import save_file
         parts = {'source': self.sources, 'factor': self.factors, 'added': {(k,): v for k, v in self.added.items()}}
-        save_file({'|'.join(map(str, (part, *k))): v.contiguous() for part, d in parts.items() for k, v in d.items()}, path)
+        save_file({k: v.contiguous() for k, v in self.entries().items()}, path)
+
+    def entries(self)->dict[str, Tensor]:
+        "All tables by name, as they are saved."
+        parts = {'source': self.sources, 'factor': self.factors, 'added': {(k,): v for k, v in self.added.items()}}
+        out = {'|'.join(map(str, (part, *k))): v for part, d in parts.items() for k, v in d.items()}
+        for j, step in enumerate(self.before): out |= {f'{j}#{k}': v for k, v in step.entries().items()}
+        return out
 
 # %% ../../nbs/1_symmetries/group.ipynb #symmetries
-NOT_SEARCHED = ('rotations and invertible maps inside an attention head', 'swaps of parallel branches', 'constants that a softmax removes', 'moves of a running statistic against the affine map behind it', 'scales through a normalisation by the activations themselves (exact only without its epsilon)')
+NOT_SEARCHED = (
+    'swaps of parallel branches',
+    'a bias that passes a linear layer without one',
+    'turns on both sides of a gain between two normalisations',
+    'a scale common to all channels, taken back by a map along another axis',
+    'fibres that are no group: what later layers do not read',
+    'scales through a normalisation by the activations themselves (exact only without its epsilon)')
 
 @dataclass(frozen=True, eq=False)
 class Symmetries:
@@ -169,6 +187,9 @@ class Symmetries:
     parameters: frozenset[str]              # names that are parameters, not buffers
     frozen: tuple[Frozen, ...] = ()
     not_searched: tuple[str, ...] = NOT_SEARCHED
+    mixings: tuple = ()                     # whole matrices, from search.mixing
+    additions: tuple = ()                   # what may be added to weights while others take it back, from search.mixing
+    certificate: object = None              # from search.certificate, where one was made
 
     def size(self, tensor:str, axis:int, span:int=1)->int: return math.prod(self.shapes[tensor][axis:axis+span])
 
@@ -213,6 +234,7 @@ class Symmetries:
         "The state moved by `g`: same function. Tensors that `g` does not touch are shared, not copied."
         self.own(g); self.validate(state)
         out = dict(state)
+        for step in g.before: out = step(out)
         for name in g.on: out[name] = g.linear(name, out[name])
         for name, t in g.added.items(): out[name] = out[name] + t.to(out[name])
         return out
@@ -220,13 +242,83 @@ class Symmetries:
     def load(self, path:str|Path)->Element:
         "An element that `Element.save` wrote, refused when it does not fit this network."
         from safetensors.torch import load_file
+        return self.read(load_file(path), path)
+
+    def read(self, entries:dict[str, Tensor], path:str|Path)->Element:
+        "An element from its `entries`."
+        steps = sorted({int(k.partition('#')[0]) for k in entries if '#' in k.partition('|')[0]})
+        before = []
+        for j in steps:
+            one = {k.partition('#')[2]: v for k, v in entries.items() if k.startswith(f'{j}#')}
+            before.append(Move.read(self, one, path) if any(k.startswith('move') for k in one) else self.read(one, path))
         tables = dict(source={}, factor={}, added={})
-        for key, v in load_file(path).items():
+        for key, v in entries.items():
+            if '#' in key.partition('|')[0]: continue
             part, name, *rest = key.split('|')
             rest = [float(r) if i == 2 else int(r) for i, r in enumerate(rest)]
             if name not in self.shapes or rest and self.size(name, *rest[:2]) != len(v): raise SymmetryError(f'{path}: {key} does not fit this network')
             tables[part][name if part == 'added' else (name, *rest)] = v
-        return Element(self, tables['source'], tables['factor'], tables['added'])
+        return Element(self, tables['source'], tables['factor'], tables['added'], tuple(before))
+
+# %% ../../nbs/1_symmetries/group.ipynb #move
+@dataclass(frozen=True, eq=False)
+class Move:
+    "One mixing with its matrix, or one addition with its numbers: a part of an element."
+    sym: Symmetries = field(repr=False)
+    kind: str        # 'mix' or 'add'
+    number: int      # in `sym.mixings` or `sym.additions`
+    value: Tensor    # float64 [n, n], or [n]
+
+    @property
+    def what(self):
+        "The mixing or the addition."
+        return (self.sym.mixings if self.kind == 'mix' else self.sym.additions)[self.number]
+
+    def __call__(self, state:State)->State:
+        "The state moved; tensors that are not touched are shared."
+        stack = {state[k].dim() - len(self.sym.shapes[k]) for k in self.what.tensors}
+        if stack != {0}: return self.stacked(state, max(stack))
+        out = dict(state)
+        for k in self.what.tensors: out[k] = state[k].double()
+        for k in self.what.tensors: out[k] = out[k].clone() if out[k] is state[k] else out[k]
+        self.what.act_(out, self.value)
+        for k in self.what.tensors: out[k] = out[k].to(state[k])
+        return out
+
+    def stacked(self, state:State, axes:int)->State:
+        "Every network of a stack moved."
+        lead = next(iter(self.what.tensors))
+        flat = {k: v.flatten(0, axes-1) if axes > 1 else v for k, v in state.items()}
+        each = [self({k: v[j] for k, v in flat.items()}) for j in range(len(flat[lead]))]
+        moved = {k: torch.stack([o[k] for o in each]).view(state[k].shape) for k in self.what.tensors}
+        return {**state, **moved}
+
+    def inverse(self)->'Move':
+        "The move back."
+        return replace(self, value=self.what.inverse(self.value))
+
+    def entries(self)->dict[str, Tensor]:
+        "As it is saved."
+        return {f'move|{self.kind}|{self.number}': self.value}
+
+    @staticmethod
+    def read(sym:Symmetries, entries:dict[str, Tensor], path)->'Move':
+        "A move from its entries, refused when it does not fit."
+        (key, value), = entries.items()
+        _, kind, number = key.split('|')
+        some = sym.mixings if kind == 'mix' else sym.additions
+        number = int(number)
+        if number >= len(some) or value.shape != (some[number].n,)*value.dim(): raise SymmetryError(f'{path}: {key} does not fit this network')
+        return Move(sym, kind, number, value)
+
+# %% ../../nbs/1_symmetries/group.ipynb #moves
+@patch
+def moves(self:Symmetries, generator:torch.Generator|None, kinds:Sequence[str], spread:float=1.)->tuple[Move, ...]:
+    "Random moves by all mixings ('mix' in kinds) and all additions ('add' in kinds)."
+    out = []
+    for kind, some in (('mix', self.mixings), ('add', self.additions)):
+        if kind in kinds: out += [Move(self, kind, j, o.random(generator, spread)) for j, o in enumerate(some)]
+    return tuple(out)
 
 # %% ../../nbs/1_symmetries/group.ipynb #validate
 @patch
@@ -257,7 +349,9 @@ def sample(self:Symmetries,
         z = spread*torch.randn(f.n, generator=generator, dtype=torch.float64)
         return z if f.kind in ADDED else z.exp()
     perms = {j: torch.randperm(b.n, generator=generator) for j, b in enumerate(self.blocks)} if 'permute' in kinds else {}
-    return self.element(perms, {j: number(f) for j, f in enumerate(self.families) if f.kind in kinds})
+    plain = self.element(perms, {j: number(f) for j, f in enumerate(self.families) if f.kind in kinds})
+    if not {'mix', 'add'} & {*kinds}: return plain
+    return replace(plain, before=self.moves(generator, kinds, spread))
 
 # %% ../../nbs/1_symmetries/group.ipynb #generic
 def generic_state(
@@ -303,11 +397,32 @@ def check(self:Symmetries, model:nn.Module, example:Tensor|tuple, generator:torc
         except RuntimeError as e: raise SymmetryError(f'example: {type(model).__name__} cannot take inputs of shape {[tuple(x.shape) for x in inputs]}: {str(e).splitlines()[0]}') from None
         return relative_change(y, f((element or self.sample(generator))(a)))
 
+# %% ../../nbs/1_symmetries/group.ipynb #counted-twice
+@patch(as_prop=True)
+def counted_twice(self:Symmetries)->int:
+    "Dimensions of scales that are diagonals of matrices, and of translations that additions make as well."
+    inside = {place: j for j, m in enumerate(self.mixings) if m.kind == 'linear' for place in m.positions}
+    shifted = {t for a in self.additions for t in a.tensors}
+    out = 0
+    for f in self.families:
+        if f.kind == 'translate' and {w.tensor for w in f.wires} <= shifted: out += f.n
+        if f.kind != 'scale' or not f.wires: continue
+        for unit in range(f.n):
+            spaces = {inside.get((w.tensor, w.axis, p)) for w in f.wires for p in w.index[unit].tolist()}
+            out += len(spaces) == 1 and None not in spaces
+    alone = {a.terms[0].tensor for a in self.additions if [t.kind for t in a.terms] == ['along']}
+    for a in self.additions:         # two tables against each other along ones, which each may move by itself
+        tables = len(a.terms) > 1 and all(t.kind == 'write' and t.tensor in alone for t in a.terms)
+        out += tables and max(1, a.n//self.shapes[a.terms[0].tensor][-1])
+    return out
+
 # %% ../../nbs/1_symmetries/group.ipynb #numbers
 @patch(as_prop=True)
 def dimension(self:Symmetries)->int:
-    "Dimension of the continuous part: one per scale, and per number that may be added."
-    return sum(f.n for f in self.families if f.kind != 'sign')
+    "Dimension of the continuous part: one per scale, per number that may be added, and all of the matrices; what lies in another part is counted once."
+    plain = sum(f.n for f in self.families if f.kind != 'sign')
+    more = sum(o.dimension for o in (*self.mixings, *self.additions))
+    return plain + more - self.counted_twice
 
 @patch(as_prop=True)
 def log10_order(self:Symmetries)->float:
@@ -346,6 +461,9 @@ def table(self:Symmetries,
         kind, name = ('permute', re.sub(r'\[\d+\]', '[·]', o.name)) if isinstance(o, Block) else (o.kind, o.name)
         row = (kind, name, o.n, _wires(o, True, most), _wires(o, False, most))
         rows[row] = rows.get(row, 0) + 1
+    for o in (*self.mixings, *self.additions):
+        row = (o.kind, re.sub(r'\[\d+\]$', '[·]', o.name), o.n, *o.told(most))
+        rows[row] = rows.get(row, 0) + 1
     return [(kind, name, many, *rest) for (kind, name, *rest), many in rows.items()]
 
 @patch
@@ -357,7 +475,8 @@ def headline(self:Symmetries)->str:
 @patch
 def remarks(self:Symmetries)->list[str]:
     "What was frozen and what is not searched, a line each."
-    return [f'frozen: {f.what} at {f.where}: {f.why}' for f in self.frozen] + ['not searched: ' + '; '.join(self.not_searched)]
+    proof = [f'certificate: {self.certificate}'] if self.certificate is not None else []
+    return proof + [f'frozen: {f.what} at {f.where}: {f.why}' for f in self.frozen] + ['not searched: ' + '; '.join(self.not_searched)]
 
 @patch
 def __str__(self:Symmetries)->str:
