@@ -13,14 +13,13 @@ from itertools import groupby, islice
 from typing import NamedTuple
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn import functional as F
 from fastcore.basics import patch
 from .evaluation.batches import Batches, first_images
 from .evaluation.statistics import STATISTICS, Corrected, Moments, Sites
 from .evaluation.statistics import check_repairable, find_sites, measure, set_statistics
 from .evaluation.twin import Basis, Twin, as_rows, empty, find_twin, has_statistics, laid_out
-from .search.group import State, SymmetryError
+from .ground.states import State, SymmetryError, called
 from .store import out_of_memory
 
 # %% ../nbs/4_evaluation/evaluate.ipynb #score
@@ -131,7 +130,7 @@ def on_device(self:Evaluator, state:State)->State:
 @patch
 def forward(self:Evaluator, state:State, x:Tensor)->Tensor:
     "Logits of one batch by the network itself; differentiable in the state."
-    return functional_call(self.net, state, (x,))
+    return called(self.net, state, (x,))
 
 @patch
 @torch.no_grad()

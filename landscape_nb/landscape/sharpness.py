@@ -15,17 +15,20 @@ from ..search.group import State, lift
 # %% ../../nbs/6_landscape/sharpness.ipynb #sam
 def gradient(ev:Evaluator, p:State)->State: # over the parameters
     "The gradient of the mean loss over the data."
-    at, total = {k: p[k].to(ev.device).detach().requires_grad_() for k, _ in ev.net.named_parameters()}, {}
+    at = {k: p[k].to(ev.device).detach().requires_grad_() for k, _ in ev.net.named_parameters() if p[k].is_floating_point()}
+    total = {k: torch.zeros_like(v) for k, v in at.items()}      # of a parameter that no output reads it stays so
     for x, y in ev.parts():
         x = x.to(next(iter(at.values())).dtype) if x.is_floating_point() else x
         loss = nn.functional.cross_entropy(ev.forward({**p, **at}, x), y, reduction='sum')/len(ev.y)
-        for k, g in zip(at, torch.autograd.grad(loss, [*at.values()])): total[k] = total.get(k, 0) + g
+        for k, g in zip(at, torch.autograd.grad(loss, [*at.values()], allow_unused=True)):
+            if g is not None: total[k] = total[k] + g
     return total
 
 def sam_sharpness(ev:Evaluator, p:State, rho:float=.05)->float: # nats
     "Equation (1)."
     g = gradient(ev, p)
     length = sum(v.square().sum() for v in g.values()).sqrt()
+    if not length > 0: return 0.       # no direction in which the loss rises
     return ev({k: v + rho*g[k]/length if k in g else v for k, v in p.items()}).loss - ev(p).loss
 
 # %% ../../nbs/6_landscape/sharpness.ipynb #curvature
