@@ -9,7 +9,9 @@ __all__ = ['gradient', 'sam_sharpness', 'curvature', 'filter_normalised']
 import warnings
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from ..evaluate import Evaluator
+from ..alignment import in_float32
 from ..search.group import State, lift
 
 # %% ../../nbs/6_landscape/sharpness.ipynb #sam
@@ -44,14 +46,18 @@ def curvature(
             from curvlinops import HessianLinearOperator
     except ImportError: raise ImportError('curvature wants the package curvlinops-for-pytorch: pip install curvlinops-for-pytorch') from None
     from scipy.sparse.linalg import eigsh
-    net, cast = lift(ev.net, {k: v.to(ev.device) for k, v in p.items()}), next(v.dtype for v in p.values() if v.is_floating_point())
-    params, batches = [o for o in net.parameters() if o.requires_grad], [(x.to(cast) if x.is_floating_point() else x, y) for x, y in ev.parts()]
+    p = in_float32({k: v.to(ev.device) for k, v in p.items()})
+    net, cast = lift(ev.net, p), next(v.dtype for v in p.values() if v.is_floating_point())
+    params = [o.requires_grad_() for o in net.parameters() if o.is_floating_point()]
+    batches = [(x.to(cast) if x.is_floating_point() else x, y) for x, y in ev.parts()]
     H = HessianLinearOperator(net, nn.CrossEntropyLoss(), params, batches, check_deterministic=False)
     n = sum(o.numel() for o in params)
     draws = lambda: (torch.randint(2, (n,), generator=generator).to(params[0])*2 - 1 for _ in range(n_samples))
-    traces = torch.stack([z @ (H @ z) for z in draws()]).double()
-    top = eigsh(H.to_scipy(), 1, which='LA', v0=torch.ones(n).numpy(), return_eigenvectors=False, tol=1e-4)
+    with sdpa_kernel(SDPBackend.MATH):
+        traces = torch.stack([z @ (H @ z) for z in draws()]).double()
+        top = eigsh(H.to_scipy(), 1, which='LA', v0=torch.ones(n).numpy(), return_eigenvectors=False, tol=1e-4)
     return dict(trace=traces.mean().item(), se=(traces.std()/n_samples**.5).item(), top=float(top[0]))
+
 
 # %% ../../nbs/6_landscape/sharpness.ipynb #filter
 def filter_normalised(
