@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 import numpy as np, torch
 from torch import Tensor
+from fastcore.basics import patch
 from .store import home, stream
 
 # %% ../nbs/0_ground/data.ipynb #facts
@@ -313,8 +314,26 @@ def _moments(
     std = variance.sqrt()
     return mean, torch.where(std > 0, std, 1)
 
+# %% ../nbs/0_ground/data.ipynb #check-split
+def _check_split(
+    what:str,   # names the data set and the part of it in the message
+    x:Tensor,
+    y:Tensor,
+    classes:int
+):
+    "Refuse what is not images float32 [n, c, h, w], at least one, and labels int64 [n] of these classes"
+    if x.dtype != torch.float32 or x.dim() != 4 or not len(x):
+        raise DataError(f'{what} images: wanted float32 [n, c, h, w], at least one; got {x.dtype} {[*x.shape]}')
+    if y.dtype != torch.int64 or y.shape != x.shape[:1]:
+        raise DataError(f'{what} labels: wanted int64 [{len(x)}], one for each image; got {y.dtype} {list(y.shape)}')
+    low, high = y.aminmax()
+    if low < 0 or high >= classes:
+        wrong = low if low < 0 else high
+        raise DataError(f'{what} labels: wanted 0 to {classes - 1}, got {wrong.item()}; '
+                        'what they come from is damaged')
+
 # %% ../nbs/0_ground/data.ipynb #data
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Data:
     "A data set on one device"
     name: str
@@ -325,8 +344,12 @@ class Data:
     classes: int
     mean: Tensor    # [c] float32, of pixels in [0, 1], or of numbers as they are, on the CPU
     std: Tensor     # [c]
-    checksum: str   # 16 hex characters of the sha256 of the training pixels, labels and indices
+    checksum: str   # 16 hex characters of the sha256 of pixels, labels and indices, those of the test included
     indices: Tensor # [n] int64, places in the full training set, on the CPU
+
+    def __post_init__(self):
+        _check_split(f'{self.name}: training', self.x_train, self.y_train, self.classes)
+        _check_split(f'{self.name}: test', self.x_test, self.y_test, self.classes)
 
     @property
     def train(self): return self.x_train, self.y_train
@@ -336,9 +359,12 @@ class Data:
     def shape(self):
         "(c, h, w)"
         return tuple(self.x_train.shape[1:])
-    def __repr__(self):
-        sizes = f'{len(self.y_train):,} training and {len(self.y_test):,} test images of shape {self.shape}'
-        return f'{self.name}: {sizes}, {self.classes} classes, checksum {self.checksum}, on {self.x_train.device}'
+
+# %% ../nbs/0_ground/data.ipynb #data-repr
+@patch
+def __repr__(self:Data):
+    sizes = f'{len(self.y_train):,} training and {len(self.y_test):,} test images of shape {self.shape}'
+    return f'{self.name}: {sizes}, {self.classes} classes, checksum {self.checksum}, on {self.x_train.device}'
 
 # %% ../nbs/0_ground/data.ipynb #readers
 _READ = dict(
@@ -398,7 +424,7 @@ def load_data(
         sigma = std.to(device)[:, None, None]
         return (t.to(device)/white - mu)/sigma
     return Data(name, normal(x), y.to(device), normal(x_test), y_test.long().to(device),
-                facts['classes'], mean, std, _checksum(x, y, indices), indices)
+                facts['classes'], mean, std, _checksum(x, y, indices, x_test, y_test), indices)
 
 # %% ../nbs/0_ground/data.ipynb #augment
 def augment(

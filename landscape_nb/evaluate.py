@@ -119,6 +119,8 @@ def check_state(self:Evaluator, state:State):
     for k, v in own.items():
         if state[k].shape != v.shape:
             raise SymmetryError(f'{k}: wanted shape {tuple(v.shape)}, got {tuple(state[k].shape)}')
+        if v.is_floating_point() and not state[k].is_floating_point():
+            raise SymmetryError(f'{k}: wanted floating numbers, got {state[k].dtype}')
 
 @patch
 def on_device(self:Evaluator, state:State)->State:
@@ -139,7 +141,7 @@ def check_network(self:Evaluator, state:State):
     x, name = as_in(state, self.data.few), type(self.net).__name__
     try: z = self.forward(state, x)
     except RuntimeError as e:
-        raise ValueError(f'data: {name} cannot take images of shape {tuple(x.shape[1:])}: '
+        raise ValueError(f'data: {name} cannot take {x.dtype} images of shape {tuple(x.shape[1:])}: '
                          f'{str(e).splitlines()[0]}') from None
     if not isinstance(z, Tensor):
         raise ValueError(f'model: wanted logits [n, classes], got {type(z).__name__}; '

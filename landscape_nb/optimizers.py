@@ -9,7 +9,7 @@ __all__ = ['MAX_ERROR', 'KEPT', 'FLIPPED', 'starts', 'streams', 'random_labels',
            'register_recipe', 'algorithm']
 
 # %% ../nbs/5_training/optimizers.ipynb #imports
-import functools, math, time
+import copy, functools, math, time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
@@ -102,6 +102,15 @@ def _check_together(recipes:Sequence[Recipe]):
     if len(recipes) > 1 and recipes[0].stop is not None:
         raise RecipeError('recipes that train together end together: stop is not possible')
 
+# %% ../nbs/5_training/optimizers.ipynb #batch-norm
+def _check_batch(net:nn.Module, x:Tensor, batch:int):
+    "Refuse batches of one image where a normalisation by the batch has one number per channel, which has no variance"
+    if min(batch, len(x)) > 1: return
+    try:
+        with torch.no_grad(): copy.deepcopy(net).train()(x[:1])
+    except ValueError as e:
+        raise RecipeError(f'batch: wanted at least 2 images for a network with batch norm, got {min(batch, len(x))} ({e})') from None
+
 # %% ../nbs/5_training/optimizers.ipynb #training
 class Training:
     "An unfinished run, or several of one kind: `epoch` takes it one pass further, `save` and `load` carry it through a checkpoint"
@@ -110,6 +119,7 @@ class Training:
         _check_together(self.recipes)
         self.recipe, self.data = self.recipes[0], data
         nets = [net for r in self.recipes for net in starts(r, data)]
+        _check_batch(nets[0], data.x_train, self.recipe.batch)
         self.nets, self.gradient = prepare(nets, _copies(self.recipe), batched)
         self.labels = dict(true=[data.y_train]*len(self.recipes))        # labels of every run, by their kind
         if self.recipe.algorithm == 'adv': self.labels['random'] = [random_labels(r, data) for r in self.recipes]

@@ -10,11 +10,12 @@ __all__ = ['MAIN', 'CONTROLS', 'GROUPS', 'NETWORKS', 'SECTIONS', 'Claim', 'contr
            'show_claims', 'write_atomic', 'csv_bytes', 'read_table', 'figure_bytes', 'save_report']
 
 # %% ../nbs/9_study/report.ipynb #imports
-import io, json, math, os
+import io, json, math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 import numpy as np, pandas as pd
+from .store import _replace, _replace_all
 from .studies.intervals import PAIR, Interval, accepted_only, among, check_frames, jackknife, mean_of, pick, seeds_of, verdict
 
 # %% ../nbs/9_study/report.ipynb #classes
@@ -353,12 +354,7 @@ def write_atomic(
     )->Path:
     "Write a file so that it is there in full or not at all; folders are made."
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    tmp = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-    try:
-        tmp.write_bytes(data)
-        os.replace(tmp, path)
-    finally: tmp.unlink(missing_ok=True)
+    _replace(path, data)
     return path
 
 # %% ../nbs/9_study/report.ipynb #read_table
@@ -393,11 +389,12 @@ def save_report(
     claims:pd.DataFrame,  # from `claims_table`
     environment:dict      # JSON-able: versions, machine, parameters
     )->Path:
-    "Write `tables/*.csv`, `claims.csv`, `figures/*.png` and `*.pdf`, and at last `environment.json`; the folder."
+    "Write `tables/*.csv`, `claims.csv`, `figures/*.png` and `*.pdf`, and at last `environment.json`: all of them or none; the folder."
     out = Path(out)
-    for name, frame in frames.items(): write_atomic(out/'tables'/f'{name}.csv', csv_bytes(frame))
-    write_atomic(out/'claims.csv', csv_bytes(claims))
+    files = {out/'tables'/f'{name}.csv': csv_bytes(frame) for name, frame in frames.items()}
+    files[out/'claims.csv'] = csv_bytes(claims)
     for name, figure in figures.items():
-        for kind in ('png', 'pdf'): write_atomic(out/'figures'/f'{name}.{kind}', figure_bytes(figure, kind))
-    write_atomic(out/'environment.json', json.dumps(environment, indent=2, sort_keys=True).encode())
+        for kind in ('png', 'pdf'): files[out/'figures'/f'{name}.{kind}'] = figure_bytes(figure, kind)
+    files[out/'environment.json'] = json.dumps(environment, indent=2, sort_keys=True).encode()
+    _replace_all(files)
     return out

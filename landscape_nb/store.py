@@ -7,8 +7,8 @@ __all__ = ['log', 'MALLOC', 'canonical', 'digest', 'seed_of', 'stream', 'home', 
            'StoreError', 'Result', 'Checkpoint', 'Store', 'out_of_memory', 'TooLarge', 'sweep']
 
 # %% ../nbs/0_ground/store.ipynb #imports
-import errno, hashlib, importlib.metadata, json, logging, os, platform, shutil, signal, sys, threading, time, warnings
-from contextlib import contextmanager
+import errno, hashlib, importlib.metadata, itertools, json, logging, os, platform, shutil, signal, sys, threading, time, warnings
+from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
@@ -115,7 +115,7 @@ def shown() -> int|None:
 
 # %% ../nbs/0_ground/store.ipynb #error
 class StoreError(OSError):
-    "A folder of results cannot be written; the message names it and says what to do"
+    "A folder of results cannot be written, or a file there not be read; the message names it and says what to do"
 
 # %% ../nbs/0_ground/store.ipynb #atomic
 _ADVICE = {errno.ENOSPC: 'free some space there', errno.EDQUOT: 'free some space there', errno.EFBIG: 'raise the limit on the size of a file',
@@ -130,23 +130,55 @@ def _writing(folder:Path):
         free = f', {shutil.disk_usage(folder).free/1e6:.0f} MB free' if e.errno == errno.ENOSPC and folder.exists() else ''
         raise StoreError(e.errno, f'{folder} cannot be written ({os.strerror(e.errno)}{free}): {_ADVICE.get(e.errno, "look at it")}, or choose another folder; what is stored stays, and the same call goes on from there') from None
 
+# %% ../nbs/0_ground/store.ipynb #write-through
+def _write_through(path:Path, data:bytes):
+    "Write a new file and wait until the disk has it"
+    with open(path, 'xb') as f:
+        f.write(data)
+        f.flush()
+        os.fsync(f.fileno())
+
+def _sync_folder(folder:Path):
+    "Wait until the disk has the names in a folder; where the system cannot do that for a folder, nothing happens"
+    with suppress(PermissionError, IsADirectoryError):
+        there = os.open(folder, os.O_RDONLY)
+        try: os.fsync(there)
+        finally: os.close(there)
+
+# %% ../nbs/0_ground/store.ipynb #replace
+def _replace_all(files:dict[Path, bytes]):
+    "Put each file in place in one step; none of them when one cannot be written"
+    mark = f'{os.getpid()}-{time.monotonic_ns()}'
+    parts = {path: path.with_name(f'.{path.name}.{mark}.tmp') for path in files}
+    try:
+        for path, part in parts.items():
+            with _writing(path.parent):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                _write_through(part, files[path])
+        for path, part in parts.items():
+            with _writing(path.parent): os.replace(part, path)
+        for folder in {path.parent for path in files}:
+            with _writing(folder): _sync_folder(folder)
+    finally:
+        for part in parts.values():
+            with suppress(OSError): part.unlink()
+
 def _replace(path:Path, data:bytes):
     "Put `data` at `path` in one step"
-    part = path.with_name(f'.{path.name}.{os.getpid()}-{time.monotonic_ns()}.tmp')
-    with _writing(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(part, 'wb') as f: f.write(data); f.flush(); os.fsync(f.fileno())
-            os.replace(part, path)
-        finally: part.unlink(missing_ok=True)
+    _replace_all({path: data})
+
+# %% ../nbs/0_ground/store.ipynb #set-aside
+def _free_name(path:Path)->str:
+    "A name beside `path` that nothing bears yet"
+    later = (f'{path}.{i}.corrupt' for i in itertools.count(2))
+    names = itertools.chain([f'{path}.corrupt'], later)
+    return next(name for name in names if not os.path.lexists(name))
 
 def _set_aside(*paths:Path, why:str):
-    "Rename what cannot be trusted to *.corrupt, with one warning: it is evidence, so it is not deleted"
+    "Rename what cannot be trusted to *.corrupt, with one warning"
     warnings.warn(f'{paths[0]} is set aside as *.corrupt and computed again: {why}', stacklevel=3)
     for p in paths:
-        with _writing(p.parent):
-            try: os.replace(p, f'{p}.corrupt')
-            except FileNotFoundError: pass
+        with _writing(p.parent), suppress(FileNotFoundError): os.replace(p, _free_name(p))
 
 # %% ../nbs/0_ground/store.ipynb #pack
 def _pack(tensors, **meta):
@@ -177,13 +209,16 @@ class Checkpoint:
     "The state of an unfinished computation, in one file that is replaced whole"
     def __init__(self,
         path:Path,        # the file; its folder is made when needed
-        every:float=10.0, # seconds between two saves, as `due` counts them
+        every:float=10.0, # most seconds between two saves, as `due` counts them; a tenth of it before the first
         key:str='',       # whose it is: a checkpoint with another key is not loaded
-    ): self.path, self.every, self.key, self.last = Path(path), every, key, time.monotonic()
+    ):
+        self.path, self.every, self.key = Path(path), every, key
+        self.wait = every/10
+        self.last = time.monotonic()
 
     def due(self) -> bool:
-        "True when `every` seconds have passed since the last save, or since the start"
-        return time.monotonic() - self.last >= self.every
+        "True when it is time for the next save"
+        return time.monotonic() - self.last >= self.wait
 
 # %% ../nbs/0_ground/store.ipynb #checkpoint-io
 @patch
@@ -192,6 +227,7 @@ def save(self:Checkpoint, tensors:dict[str, Tensor], record:dict) -> None:
     text = json.dumps(_plain(record))
     _replace(self.path, _pack(tensors, record=text, key=self.key, sha256=_hash(tensors, self.key, text)))
     self.last = time.monotonic()
+    self.wait = min(2*self.wait, self.every)
 
 @patch
 def load(self:Checkpoint) -> Result|None:
@@ -207,7 +243,8 @@ def load(self:Checkpoint) -> Result|None:
 @patch
 def remove(self:Checkpoint) -> None:
     "Forget it"
-    self.path.unlink(missing_ok=True)
+    if self.path.is_dir(): return _set_aside(self.path, why='a folder lies in its place')
+    with _writing(self.path.parent): self.path.unlink(missing_ok=True)
 
 # %% ../nbs/0_ground/store.ipynb #store
 class Store:
@@ -223,15 +260,51 @@ class Store:
         if spec['kind'] in ('', '.', '..') or {*spec['kind']} & {*'/\\:'}: raise ValueError(f"kind: wanted the name of a folder, got {spec['kind']!r}")
         return self.root/spec['kind']/f'{digest(spec)}.json'
 
+# %% ../nbs/0_ground/store.ipynb #seal
+def _seal(doc:dict)->str:
+    "sha256 of all that a document says but for its seal"
+    own = {k: v for k, v in doc.items() if k != 'seal'}
+    return hashlib.sha256(json.dumps(own).encode()).hexdigest()
+
+def _once(pairs:list)->dict:
+    "A JSON object, each of whose keys stands there once"
+    found = dict(pairs)
+    if len(found) < len(pairs): raise ValueError('it holds a key twice')
+    return found
+
+def _bytes(path:Path)->bytes:
+    "What a file holds; `ValueError` where no file can be, `StoreError` where it may not be read"
+    try: return path.read_bytes()
+    except FileNotFoundError: raise
+    except OSError as e:
+        if e.errno == errno.ENOTDIR: raise FileNotFoundError(path) from None
+        if e.errno == errno.EISDIR: raise ValueError('a folder lies in its place') from None
+        if e.errno == errno.ELOOP: raise ValueError('it is a link that leads to itself') from None
+        raise StoreError(e.errno, f'{path} cannot be read ({os.strerror(e.errno)}): make it readable, or choose another folder') from None
+
+# %% ../nbs/0_ground/store.ipynb #document
+def _document(path:Path)->dict:
+    "The sealed JSON of a result; `ValueError` says why it cannot be trusted"
+    data = _bytes(path)
+    try: doc = json.loads(data, object_pairs_hook=_once)
+    except RecursionError: raise ValueError('it is nested too deep') from None
+    except (UnicodeError, json.JSONDecodeError) as e: raise ValueError(f'it is not JSON ({e})') from None
+    if not isinstance(doc, dict): raise ValueError('it is no JSON object')
+    if 'seal' not in doc: raise ValueError('its record has no checksum, as in earlier versions')
+    if doc['seal'] != _seal(doc): raise ValueError('it does not match its own checksum')
+    return doc
+
 # %% ../nbs/0_ground/store.ipynb #store-read
 @patch
 def _read(self:Store, spec):
     "A `Result`, None when there is none, or a str that says what is wrong with it"
     path = self.path(spec)
-    try: doc, data = json.loads(path.read_bytes()), path.with_suffix('.safetensors').read_bytes()
+    try:
+        doc = _document(path)
+        data = _bytes(path.with_suffix('.safetensors'))
     except FileNotFoundError: return 'its tensors are missing' if path.exists() else None
-    except ValueError as e: return f'it is not JSON ({e})'
-    if not isinstance(doc, dict) or doc.get('spec') != json.loads(canonical(spec)): return 'it belongs to another spec'
+    except ValueError as e: return str(e)
+    if doc.get('spec') != json.loads(canonical(spec)): return 'it belongs to another spec'
     if doc.get('sha256') != hashlib.sha256(data).hexdigest(): return 'it does not match its tensors'
     try: return Result(_unpack(data)[0], doc['record'])
     except Exception as e: return f'it cannot be read ({type(e).__name__}: {e})'
@@ -245,6 +318,7 @@ def _write(self:Store, spec, made, seconds):
     path, data = self.path(spec), _pack(tensors)
     when = dict(seconds=round(seconds, 3), finished=time.strftime('%Y-%m-%dT%H:%M:%S%z'))
     doc = dict(spec=_plain(spec), record=_plain(record), sha256=hashlib.sha256(data).hexdigest(), provenance={**when, **describe_machine()})
+    doc['seal'] = _seal(doc)
     if isinstance(first := self._read(spec), Result): return first
     _replace(path.with_suffix('.safetensors'), data)
     _replace(path, json.dumps(doc, indent=1).encode())
@@ -269,7 +343,8 @@ def _locked(path:Path):
         except FileNotFoundError: mine = False
         if mine: break
         f.close()
-    for part in path.parent.glob(f'.{path.stem}.*.tmp'): part.unlink(missing_ok=True)      # whoever writes there holds the lock: a kill left them
+    for part in path.parent.glob(f'.{path.stem}.*.tmp'):      # whoever writes there holds the lock: a kill left them
+        with suppress(OSError): part.unlink()
     _held.add(me)
     try: yield
     finally: _held.discard(me); path.unlink(missing_ok=True); f.close()
@@ -290,9 +365,9 @@ def has(self:Store, spec:dict) -> bool:
 @patch
 def provenance(self:Store, spec:dict) -> dict|None:
     "When, in how many seconds and on what machine the result of `spec` was computed; None when there is none (its tensors are not read)"
-    try: doc = json.loads(self.path(spec).read_bytes())
+    try: doc = _document(self.path(spec))
     except (FileNotFoundError, ValueError): return None
-    return doc.get('provenance') if isinstance(doc, dict) and doc.get('spec') == json.loads(canonical(spec)) else None
+    return doc.get('provenance') if doc.get('spec') == json.loads(canonical(spec)) else None
 
 @patch
 def remember(self:Store,
@@ -341,11 +416,18 @@ def _keeping_memory():
             os.environ.pop(k, None)
             if v is not None: os.environ[k] = v
 
+def _end_with(parent:int, every:float=1.):
+    "End this process when the one with number `parent` that started it is gone, looked at every so many seconds"
+    def watch():
+        while os.getppid() == parent: time.sleep(every)
+        os._exit(1)      # there is nobody left to tell
+    threading.Thread(target=watch, daemon=True).start()
+
 def _local(jobs, todo):
     "Run tasks in `jobs` processes of this machine, in any order"
     import joblib
     with _keeping_memory():
-        run = joblib.Parallel(jobs, backend='loky', return_as='generator_unordered')
+        run = joblib.Parallel(jobs, backend='loky', return_as='generator_unordered', initializer=_end_with, initargs=(os.getpid(),))
         return run(joblib.delayed(_task)(*t) for t in todo)
 
 @contextmanager

@@ -96,7 +96,7 @@ def _claim(
     remarks = '; '.join(filter(None, [confounded, r.note]))
     colour = VERDICT_COLOURS[r.verdict]
     verdict = f'<span style="color:{colour}">{SIGNS[r.verdict]} {r.verdict}</span>'
-    return [said, str(size), str(r.n), f'{verdict}<br><small>{html.escape(remarks)}</small>']
+    return [said, html.escape(str(size)), html.escape(str(r.n)), f'{verdict}<br><small>{html.escape(remarks)}</small>']
 
 def _claims(
     claims:pd.DataFrame,
@@ -144,6 +144,15 @@ def _check_run(out:Path):
             what = f'{out} holds no finished run: {name} is missing'
             raise FileNotFoundError(f'{what}; run nbs/reproduce.ipynb with this folder as `out`')
 
+def _check_claims(claims:pd.DataFrame, path:Path):
+    "Refuse claims of which a number is none, or a verdict"
+    for column in ('threshold', 'estimate', 'lo', 'hi', 'n'):
+        numbers = pd.to_numeric(claims[column], errors='coerce')
+        bad = claims[column][numbers.isna() & claims[column].notna()]
+        if len(bad): raise ValueError(f'{path}: {column}: wanted a number, got {str(bad.iloc[0])[:60]!r}')
+    odd = claims.verdict[~claims.verdict.isin([*SIGNS])]
+    if len(odd): raise ValueError(f'{path}: verdict: wanted one of {", ".join(SIGNS)}; got {str(odd.iloc[0])[:60]!r}')
+
 # %% ../../nbs/9_study/pages.ipynb #report-html
 def report_html(
     out:Path    # folder of a finished run
@@ -152,6 +161,7 @@ def report_html(
     out = Path(out)
     _check_run(out)
     claims = read_table(out/'claims.csv')
+    _check_claims(claims, out/'claims.csv')
     env = json.loads((out/'environment.json').read_text())
     of = env.get('parameters', {})
     title = html.escape(f"{of.get('arch', out.name)} on {of.get('dataset', '')}, {of.get('preset', '')}")
