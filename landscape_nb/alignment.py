@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
+from .ground.states import called, copied, written
 from .search.group import Block, Element, State, Symmetries, SymmetryError, unit_rows
 from .matching.levels import Choice, Layout
 from .matching.similarity import Matching, assign, inner, rounded_products

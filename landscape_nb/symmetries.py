@@ -75,7 +75,10 @@ class Trace:
         "Is a buffer a statistic of hidden units, that moves with them? Every other buffer is a constant of the code."
         owner = self.twin.get_submodule(name.rpartition('.')[0])
         node = next(n for n in self.graph.graph.nodes if n.name == placeholder)
-        if {'running_mean', 'running_var'} <= owner._buffers.keys() and self.state[name].is_floating_point(): return True
+        leaf = name.rpartition('.')[2]
+        buffers = owner._buffers.keys()
+        if {'running_mean', 'running_var'} <= buffers and self.state[name].is_floating_point(): return True
+        if leaf.rpartition('_')[2] in ('u', 'v', 'mask') and f"{leaf.rpartition('_')[0]}_orig" in owner._parameters: return True
         return type(owner).__name__ in ('_SpectralNorm', 'SpectralNorm') or any(op_name(u) in ('batch_norm', 'instance_norm') and node in u.args[3:5] for u in node.users)
 
     def export(self, name:str):
@@ -581,6 +584,7 @@ def verified(f:Callable, sym:Symmetries, state:State)->Symmetries:
 def searched(trace:Trace)->Symmetries: # not yet verified
     "What tracing finds; all that the walk kept in mind is let go of here."
     t, is_leaf = Tracer(), lambda x: isinstance(x, Activation)
+    t.unscaled = {k for k in trace.state if k.endswith('_mask')}
     outputs = tree_leaves(Walk(t, trace).run(), is_leaf=is_leaf)
     close(t, [x for x in outputs if is_leaf(x)])
     last = tree_leaves(trace.graph.graph.output_node().args[0])

@@ -71,7 +71,8 @@ def watch(
     written(net, state, (x,))            # a pass of its own, before the hooks
     handles = []
     for name, m in net.named_modules():
-        if not [*m.children()]: handles.append(m.register_forward_hook(hook(name)))
+        scripted = isinstance(m, torch.jit.ScriptModule)      # takes no hooks
+        if not [*m.children()] and not scripted: handles.append(m.register_forward_hook(hook(name)))
     with hooked(handles):
         logits = called(net, state, (x,))
     return calls, logits

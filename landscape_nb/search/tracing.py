@@ -106,6 +106,7 @@ class Tracer:
         self.kept = {}                         # name -> Rows
         self.uses = defaultdict(lambda: defaultdict(set))     # tensor -> operation -> places it knows
         self.frozen, self.translations = [], []
+        self.unscaled = set()                  # tensors that no factor may change: masks of zeros and ones
         self.node, self.step = None, 0         # where the walk stands
 
     def shape(self, k:int|None=None)->tuple[int, ...]:
@@ -389,4 +390,4 @@ def settle(self:Tracer):
         if key not in known[key[0]]:
             for i in ids: self.units.pin(i)
     for key, f in self.forms.items():
-        if key[:3] not in known[key[0]]: self.scales.pin(f.scale); self.signs.pin(f.sign)
+        if key[:3] not in known[key[0]] or key[0] in self.unscaled: self.scales.pin(f.scale); self.signs.pin(f.sign)
