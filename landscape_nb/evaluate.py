@@ -150,6 +150,11 @@ def check_network(self:Evaluator, state:State):
     top = int(self.y.max())
     if top >= z.shape[1]:
         raise ValueError(f'data: labels go up to {top}, and {name} has {z.shape[1]} outputs')
+    off = (self.forward(state, x) - z).abs().max()
+    if bool(off > 1e-3*z.abs().max()):
+        warnings.warn(f'{name} is random in evaluation mode (a dropout without training=self.training?): '
+                      'errors and losses of one state differ from pass to pass', stacklevel=3)
+
 
 # %% ../nbs/4_evaluation/evaluate.ipynb #halving
 @patch

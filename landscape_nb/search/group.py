@@ -352,9 +352,9 @@ def check(self:Symmetries, model:nn.Module, example:Tensor|tuple, generator:torc
         for precise in (True, False):
             f = _outputs(model, inputs, precise)
             try: y = f(a)
-            except (RuntimeError, TypeError, AssertionError) as e: error = error or e
+            except Exception as e: error = error or e
             else: return relative_change(y, f((element or self.sample(generator))(a)))
-    raise SymmetryError(f'example: {type(model).__name__} cannot take inputs of shape {[tuple(x.shape) for x in inputs]}: {str(error).splitlines()[0]}') from None
+    raise SymmetryError(f'example: {type(model).__name__} cannot take inputs of shape {[tuple(x.shape) for x in inputs]}: {(str(error) or type(error).__name__).splitlines()[0]}') from None
 
 # %% ../../nbs/1_symmetries/group.ipynb #numbers
 @patch(as_prop=True)
