@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['WATCHED', 'ROUGH', 'LARGE', 'METHODS', 'layout_of', 'one_pass', 'Descent', 'decided', 'step_length', 'frank_wolfe',
-           'outputs', 'correlations', 'by_activation', 'block_similarity', 'plain_descent', 'Alignment', 'polished',
-           'barycentre', 'mixture', 'align']
+           'outputs', 'correlations', 'by_activation', 'in_float32', 'block_similarity', 'plain_descent', 'Alignment',
+           'polished', 'barycentre', 'mixture', 'align']
 
 # %% ../nbs/3_alignment/alignment.ipynb #imports
 import functools, time
@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
+from .ground.states import called, copied, written
 from .search.group import Block, Element, State, Symmetries, SymmetryError, unit_rows
 from .matching.levels import Choice, Layout
 from .matching.similarity import Matching, assign, inner, rounded_products
@@ -153,8 +153,9 @@ def outputs(model:nn.Module, state:State, x:Tensor, names:Iterable[str])->dict[s
         return hook
     modules = dict(model.named_modules())
     try:
+        written(model, state, (x,))              # a pass of its own, before the hooks
         for n in names: hooks.append(modules[n].register_forward_hook(keep(n, -1 if isinstance(modules[n], nn.Linear) else 1)))
-        with torch.no_grad(): functional_call(model, state, (x,))
+        with torch.no_grad(): called(model, state, (x,))
     except RuntimeError as e: raise ValueError(f'data: {type(model).__name__} cannot take inputs of shape {tuple(x.shape)}: {str(e).splitlines()[0]}') from None
     finally:
         for h in hooks: h.remove()
@@ -162,24 +163,22 @@ def outputs(model:nn.Module, state:State, x:Tensor, names:Iterable[str])->dict[s
 
 def correlations(m:Matching, model:nn.Module, a:State, b:State, batches:Iterable[Tensor])->dict[int, list[Tensor]]: # level -> by pattern [n, n]
     "Correlations between the units of two networks on data, summed over the modules that show them."
+    model = copied(model, {id(t): t for t in (*model.parameters(), *model.buffers())}).eval()
     modules, on = dict(model.named_modules()), {}
     for (tensor, axes), key in m.layout.keys.items():
         name, _, leaf = tensor.rpartition('.')
         channels = 1 if 'Transpose' in type(modules.get(name)).__name__ else 0
         if leaf == 'weight' and isinstance(modules.get(name), WATCHED) and axes == (channels, 1): on[name] = key
     sums, n = {}, {}
-    was, _ = model.training, model.eval()
-    try:
-        for x in batches:
-            ya, yb = (outputs(model, s, x, on) for s in (a, b))
-            for name, key in on.items():
-                for p in key.pieces:
-                    u, v = (y[name][:, p.index.to(y[name].device)].movedim(2, 1).flatten(0, 1).double() for y in (ya, yb))
-                    more = [u.T @ v, u.sum(0), v.sum(0), u.square().sum(0), v.square().sum(0)]
-                    old = sums.get((name, p.level, p.families))
-                    sums[name, p.level, p.families] = more if old is None else [s+t for s, t in zip(old, more)]
-                    n[name, p.level, p.families] = n.get((name, p.level, p.families), 0) + len(u)
-    finally: model.train(was)
+    for x in batches:
+        ya, yb = (outputs(model, s, x, on) for s in (a, b))
+        for name, key in on.items():
+            for p in key.pieces:
+                u, v = (y[name][:, p.index.to(y[name].device)].movedim(2, 1).flatten(0, 1).double() for y in (ya, yb))
+                more = [u.T @ v, u.sum(0), v.sum(0), u.square().sum(0), v.square().sum(0)]
+                old = sums.get((name, p.level, p.families))
+                sums[name, p.level, p.families] = more if old is None else [s+t for s, t in zip(old, more)]
+                n[name, p.level, p.families] = n.get((name, p.level, p.families), 0) + len(u)
     S = {}
     for (name, l, families), (uv, u, v, uu, vv) in sums.items():
         k = n[name, l, families]
@@ -196,6 +195,11 @@ def by_activation(m:Matching, S:dict[int, list[Tensor]])->Choice:
     hidden = [nest for nest in range(len(m.nests)) if nest not in seen]
     Descent(m, one_pass(m, hidden, choice)).run(hidden)
     return choice
+
+# %% ../nbs/3_alignment/alignment.ipynb #wide
+def in_float32(state:State)->State:
+    "A state with its half-precision tensors in float32, where scalar products are summed."
+    return {k: v.float() if v.dtype in (torch.float16, torch.bfloat16) else v for k, v in state.items()}
 
 # %% ../nbs/3_alignment/alignment.ipynb #plain
 def block_similarity(sym:Symmetries, block:Block, a:State, b:State)->Tensor: # [n, n]
@@ -280,7 +284,8 @@ def align(
         raise SymmetryError(f'{odd[0]}: wanted both states in one dtype on one device, got {a[odd[0]].dtype} on {a[odd[0]].device} and {b[odd[0]].dtype} on {b[odd[0]].device}')
     began = time.perf_counter()
     layout, first = layout_of(sym, tuple(kinds)), b if start is None else start(b)
-    m = Matching(layout, a, first, cosine=method == 'greedy')
+    wide_a, wide_b, wide_first = in_float32(a), in_float32(b), in_float32(first)
+    m = Matching(layout, wide_a, wide_first, cosine=method == 'greedy')
     watched = lambda m, order: (by_activation(m, correlations(m, model, a, first, data.split(500) if isinstance(data, Tensor) else data)), 0)
     solvers, names = METHODS | dict(activation=watched), ('bary', 'fw') if method == 'best' else (method,)
     runs = [(name, None) for name in names] + [(names[0], torch.randperm(len(m.nests), generator=generator).tolist()) for _ in range(restarts)]
@@ -288,13 +293,14 @@ def align(
     for name, order in runs:
         choice, sweeps = solvers[name](m, order)
         g = choice.element()
-        if layout.left and method != 'none' and 'permute' in kinds: g = plain_descent(sym, a, g(first), layout.left) @ g
-        objective = sum((a[k]*g.linear(k, first[k])).sum(dtype=torch.float64).item() for k in sorted(sym.parameters))     # of one moved tensor at a time
+        if layout.left and method != 'none' and 'permute' in kinds: g = plain_descent(sym, wide_a, g(wide_first), layout.left) @ g
+        objective = sum((wide_a[k]*g.linear(k, wide_first[k])).sum(dtype=torch.float64).item() for k in sorted(sym.parameters))     # of one moved tensor at a time
         tried[name] = max(objective, tried.get(name, -torch.inf))
         if found is None or objective > found[0]: found = objective, g, name, sweeps
     objective, g, name, sweeps = found
     del m                                            # the moved state takes the place of the pair
     state, element = g(first), g if start is None else g @ start
     seconds = time.perf_counter() - began
+    near = in_float32(state)
     dist = torus.dist if torus else lambda s, t: sum((s[k]-t[k]).square().sum(dtype=torch.float64).item() for k in sym.parameters)**.5
-    return Alignment(state, element, name, objective, inner(sym, a, b), dist(a, b), dist(a, state), seconds, sweeps, tried)
+    return Alignment(state, element, name, objective, inner(sym, wide_a, wide_b), dist(wide_a, wide_b), dist(wide_a, near), seconds, sweeps, tried)

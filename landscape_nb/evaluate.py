@@ -13,14 +13,13 @@ from itertools import groupby, islice
 from typing import NamedTuple
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn import functional as F
 from fastcore.basics import patch
 from .evaluation.batches import Batches, first_images
 from .evaluation.statistics import STATISTICS, Corrected, Moments, Sites
 from .evaluation.statistics import check_repairable, find_sites, measure, set_statistics
 from .evaluation.twin import Basis, Twin, as_rows, empty, find_twin, has_statistics, laid_out
-from .search.group import State, SymmetryError
+from .ground.states import State, SymmetryError, called
 from .store import out_of_memory
 
 # %% ../nbs/4_evaluation/evaluate.ipynb #score
@@ -135,7 +134,7 @@ def on_device(self:Evaluator, state:State)->State:
 @patch
 def forward(self:Evaluator, state:State, x:Tensor)->Tensor:
     "Logits of one batch by the network itself; differentiable in the state."
-    return functional_call(self.net, state, (x,))
+    return called(self.net, state, (x,))
 
 @patch
 @torch.no_grad()
@@ -153,6 +152,11 @@ def check_network(self:Evaluator, state:State):
     top = int(self.y.max())
     if top >= z.shape[1]:
         raise ValueError(f'data: labels go up to {top}, and {name} has {z.shape[1]} outputs')
+    off = (self.forward(state, x) - z).abs().max()
+    if bool(off > 1e-3*z.abs().max()):
+        warnings.warn(f'{name} is random in evaluation mode (a dropout without training=self.training?): '
+                      'errors and losses of one state differ from pass to pass', stacklevel=3)
+
 
 # %% ../nbs/4_evaluation/evaluate.ipynb #halving
 @patch

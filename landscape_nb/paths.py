@@ -16,7 +16,7 @@ from fastcore.basics import patch
 from tqdm import tqdm
 from .training.engine import batch_logits
 from .evaluate import Corrected, Evaluator
-from .search.group import State
+from .ground.states import State, with_estimates
 from .matching.similarity import rounded_products
 from .store import Checkpoint, stream
 from .torus import Torus
@@ -51,7 +51,7 @@ class Path:
 
 def straight(p:State, q:State, t:float)->State:
     "(1-t) p + t q for every floating tensor."
-    return {k: torch.lerp(v, q[k], t) if v.is_floating_point() else v for k, v in p.items()}
+    return with_estimates({k: torch.lerp(v, q[k], t) if v.is_floating_point() else v for k, v in p.items()})
 
 # %% ../nbs/6_landscape/paths.ipynb #removals
 REMOVALS = ('none', 'norm', 'permutation', 'both')
@@ -170,6 +170,10 @@ class Bends:
         "The chain as it is now: bends on the torus, their normalisation statistics recomputed."
         return self.path([self.ev.refresh(self.torus.project(d.point) if self.torus else d.point) for d in self.inner])
 
+    def known(self, grad:Tensor|None, v:Tensor)->Tensor:
+        "A gradient; zeros for a tensor that the logits do not read."
+        return torch.zeros_like(v) if grad is None else grad
+
     def step(self, lr:float, batch:int):
         "One t, one batch, one step of the bends beside t."
         t = (self.times.draw(1, self.generator) + torch.rand(1, generator=self.generator)).item()/len(self.times.loss)
@@ -180,8 +184,8 @@ class Bends:
         at = idx.to(self.ev.device)
         with rounded_products(self.ev.device.type == 'cuda'):
             losses = nn.functional.cross_entropy(self.logits(path(t), self.ev.x.index_select(0, at))*self.logit_scale, self.ev.y[at], reduction='none')
-            grads = iter(torch.autograd.grad(losses.mean(), [v for j in near for v in free[j].values()]))
-        for j in near: self.inner[j].step({k: next(grads) for k in free[j]}, lr)
+            grads = iter(torch.autograd.grad(losses.mean(), [v for j in near for v in free[j].values()], allow_unused=True))
+        for j in near: self.inner[j].step({k: self.known(next(grads), v) for k, v in free[j].items()}, lr)
         self.images.add(idx, losses.detach().cpu())
         self.times.add(torch.tensor([int(t*len(self.times.loss))]), losses.detach().mean().cpu()[None])
 

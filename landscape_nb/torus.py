@@ -15,6 +15,7 @@ from torch import Tensor
 from fastcore.basics import patch
 from .search.group import ADDED, Family, State, Symmetries, SymmetryError, Wire, as_axis
 from .spheres.cycles import triangular
+from .ground.states import with_estimates
 
 # %% ../nbs/2_torus/torus.ipynb #check-torus
 def _check_torus(sym, gauge):
@@ -610,7 +611,8 @@ def geodesic(self:Torus,
     if not math.isfinite(t): raise ValueError(f't: wanted a number, got {t}')
     theta = _unique(self.angles(p, q) if theta is None else theta)
     wp, wq = (s*_sinc(s*theta)/_sinc(theta) for s in (1-t, t))
-    return self.mix(p, q, wp, wq)
+    point = self.mix(p, q, wp, wq)
+    return point if t in (0, 1) else with_estimates(point)
 
 # %% ../nbs/2_torus/torus.ipynb #log
 @patch
@@ -726,7 +728,7 @@ def average(states:Sequence[State])->State:
     out = dict(states[0])
     for k, v in states[0].items():
         if v.is_floating_point(): out[k] = sum(s[k] for s in states)/len(states)
-    return out
+    return with_estimates(out)
 
 # %% ../nbs/2_torus/torus.ipynb #check-mean
 def _check_mean(states, tol, steps):
@@ -758,4 +760,4 @@ def mean(self:Torus,
     state = {}
     for k, v in point.items():
         state[k] = v.to(states[0][k].dtype)
-    return Mean(state, error, spread, step)
+    return Mean(with_estimates(state), error, spread, step)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from fastcore.basics import patch
-from ..search.group import State
+from ..ground.states import State, called, unwrapped, written
 from .twin import Call, channel_axis, has_statistics, hooked
 from .twin import is_layer, own_layers, per_channel, watch
 
@@ -139,10 +139,11 @@ def measure(
             found = batch_moments(y, channel_axis(m))
             parts[name].append(found)
         return note
+    written(net, state, (batches[0],))           # a pass of its own, before the hooks
     handles = [m.register_forward_hook(hook(k)) for k, m in sites.items()]
     with hooked(handles):
         for x in batches:
-            functional_call(net, state, (x,))
+            called(net, state, (x,))
     return {k: pooled(v) for k, v in parts.items()}
 
 # %% ../../nbs/4_evaluation/statistics.ipynb #setter
@@ -213,14 +214,17 @@ def set_statistics(
     for k, v in state.items():
         if k.rpartition('.')[0] in sites: state[k] = v.clone()
     setter = _Setter(state, len(batches), targets)
+    names = written(net, state, (batches[0],))
+    kept = {k: v for k, v in state.items() if k.removeprefix('module.') in names}
     together = [sites]
     if len(batches) > 1: together = [{k: m} for k, m in sites.items()]
     for group in together:
         with hooked([setter.register(k, m) for k, m in group.items()]):
             for x in batches:
-                try: functional_call(net, state, (x,))
+                state.update({k: v.clone() for k, v in kept.items()})
+                try: functional_call(*unwrapped(net, state), (x,))
                 except Reached: pass
-    return state
+    return state | kept
 
 # %% ../../nbs/4_evaluation/statistics.ipynb #blend
 def blend(

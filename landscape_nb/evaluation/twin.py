@@ -9,16 +9,15 @@ __all__ = ['LAYERS', 'FORWARDS', 'CHUNK', 'LEAST', 'is_layer', 'has_statistics',
            'find_twin']
 
 # %% ../../nbs/4_evaluation/twin.ipynb #imports
-import copy
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from fastcore.basics import patch
-from ..search.group import State, generic_state
+from ..ground.states import State, called, copied, written
+from ..search.group import generic_state
 from ..store import stream
 
 # %% ../../nbs/4_evaluation/twin.ipynb #kinds
@@ -69,11 +68,13 @@ def watch(
             if args and isinstance(args[0], Tensor) and isinstance(y, Tensor):
                 calls.append(Call(name, module, args[0], y))
         return note
+    written(net, state, (x,))            # a pass of its own, before the hooks
     handles = []
     for name, m in net.named_modules():
-        if not [*m.children()]: handles.append(m.register_forward_hook(hook(name)))
+        scripted = isinstance(m, torch.jit.ScriptModule)      # takes no hooks
+        if not [*m.children()] and not scripted: handles.append(m.register_forward_hook(hook(name)))
     with hooked(handles):
-        logits = functional_call(net, state, (x,))
+        logits = called(net, state, (x,))
     return calls, logits
 
 # %% ../../nbs/4_evaluation/twin.ipynb #own
@@ -244,7 +245,7 @@ def empty(m:nn.Module)->nn.Module:
         bare[id(p)] = nn.Parameter(p.to('meta'), p.requires_grad)
     for b in m.buffers():
         bare[id(b)] = b.to('meta')
-    return copy.deepcopy(m, bare).eval()
+    return copied(m, bare).eval()
 
 # %% ../../nbs/4_evaluation/twin.ipynb #twin
 class Twin:
@@ -405,7 +406,9 @@ def find_twin(
     x:Tensor          # a few images
 )->Twin|None:
     "A twin with the wanted changes, or those that pass alone, or none of them; None where nothing passes."
-    try: random, x, calls, logits = random_pass(net, state, x)
+    try:
+        if written(net, state, (x,)): return None      # a twin works on the tensors themselves
+        random, x, calls, logits = random_pass(net, state, x)
     except Exception: return None
     def passes(changes):
         twin = Twin(net, **changes)

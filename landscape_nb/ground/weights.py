@@ -105,7 +105,8 @@ def _read(path:Path):
         return _torch(path)
 
 # %% ../../nbs/0_ground/weights.ipynb #wrappers
-WRAPPERS = ('state_dict', 'model_state_dict', 'model', 'module', 'network', 'net', 'weights')   # words for a state
+WRAPPERS = ('state_dict', 'model_state_dict', 'model', 'module', 'network', 'net', 'weights', 'model_state', 'params',
+            'state_dict_ema', 'params_ema', 'model_ema', 'ema')   # words for a state; of several the first is read
 DEEPEST = 8       # wrappers around one another
 LONGEST = 1000    # characters of a name
 
@@ -119,8 +120,16 @@ def _inner(found, where:str):
         if not isinstance(found, Mapping): return found
         words = [k for k in WRAPPERS if isinstance(found.get(k), (Mapping, nn.Module))]
         if not words: return found
+        _tell(words, where)
         found = found[words[0]]
     raise StateError(f'{where}: wanted tensors by name, got more than {DEEPEST - 1} wrappers around one another')
+
+# %% ../../nbs/0_ground/weights.ipynb #which
+def _tell(words:list[str], where:str):
+    "Say which of several states in a checkpoint is read"
+    if len(words) < 2: return
+    warnings.warn(f'{where}: {words[0]} is read; the checkpoint also holds {", ".join(words[1:])}. '
+                  'To have another, read the file yourself and pass that dict', stacklevel=2)
 
 # %% ../../nbs/0_ground/weights.ipynb #unwrapped
 def _check_entry(k, v, others:list, where:str):
@@ -143,6 +152,30 @@ def _unwrapped(found, where:str)->Mapping:
     if not found: raise StateError(f'{where}: wanted tensors by name, got none')
     for k, v in found.items(): _check_entry(k, v, [*found], where)
     return found
+
+# %% ../../nbs/0_ground/weights.ipynb #shards
+def _shards(index:Path)->list[Path]:
+    "The files that an index names"
+    try: names = sorted({*json.loads(index.read_text())['weight_map'].values()})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
+        raise StateError(f'{index}: wanted an index with a weight_map ({type(e).__name__})') from None
+    odd = [n for n in names if not isinstance(n, str) or Path(n).name != n or n.endswith('.json')]
+    if odd or not names: raise StateError(f'{index}: wanted names of files beside it, got {_some(odd) or "none"}')
+    missing = [n for n in names if not (index.parent/n).is_file()]
+    if missing: raise StateError(f'{index}: {_some(missing)} of its {len(names)} files are not there')
+    return [index.parent/n for n in names]
+
+def files_of(path:Path)->list[Path]:
+    "The files of a state: one, the shards of an index, or what a folder holds"
+    if path.name.endswith('.index.json'): return _shards(path)
+    if not path.is_dir(): return [path]
+    inside = sorted(p for p in path.iterdir() if p.is_file())
+    indices = [p for p in inside if p.name.endswith('.index.json')]
+    safe = [p for p in inside if p.suffix == '.safetensors']
+    other = [p for p in inside if p.suffix in ('.bin', '.pt', '.pth', '.ckpt', '.npz')]
+    for group in (indices, safe, other):
+        if len(group) == 1: return files_of(group[0])
+    raise StateError(f'{path}: a folder; wanted one with an index, or with one file of weights in it, got {_some([p.name for p in inside]) or "none"}')
 
 # %% ../../nbs/0_ground/weights.ipynb #tensor
 def _tensor(k:str, v, where:str)->Tensor:
@@ -182,6 +215,7 @@ def _homes(model):
 def _matched(found, model, where):
     "The state of `model` with the values of `found`; `StateError` with what is missing, unexpected or of another shape"
     own, (homes, spare), best = state_of(model), _homes(model), None
+    if 'n_averaged' not in own: found = {k: v for k, v in found.items() if k != 'n_averaged'}     # the counter of torch's AveragedModel
     for wanted in (dict(zip(homes, homes)), dict(zip(_without(homes, '_orig_mod', 'module'), homes))):
         for names in _dressed([*found]):
             got = dict(zip(names, found))
@@ -200,9 +234,13 @@ def _found(source)->tuple[Mapping, str]:
     "What a source holds, before anything of it is copied, and how messages call it"
     where = f'{source}' if isinstance(source, (str, Path)) else 'source'
     if where == 'source': return _unwrapped(source, where), where
-    path = Path(source)
-    found = _unwrapped(_read(path), where)
-    _check_size(path, sum(map(_nbytes, found.values())))
+    found = {}
+    for path in files_of(Path(source)):
+        part = _unwrapped(_read(path), f'{path}')
+        _check_size(path, sum(map(_nbytes, part.values())))
+        twice = [k for k in part if k in found]
+        if twice: raise StateError(f'{where}: {_said(twice[0])} stands in two of its files')
+        found |= part
     return found, where
 
 def _check_arguments(source, model):
@@ -232,7 +270,8 @@ def load_state(
     out = {}
     for k, v in pairs:
         v = _tensor(k, v, where)
-        if own[k].is_floating_point() != v.is_floating_point():
+        counter = v.numel() == 1 and not own[k].is_floating_point() and bool(v.isfinite().all())      # of averaged states; torch cuts it, too
+        if own[k].is_floating_point() != v.is_floating_point() and not counter:
             raise StateError(f'{where}: {k}: wanted {own[k].dtype}, got {v.dtype}')
         v = v.to(own[k].dtype)
         if k in out and not torch.equal(out[k], v):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from ..evaluate import STATISTICS, Evaluator
-from ..search.group import State
+from ..ground.states import State, with_estimates
 from ..evaluation.statistics import blend
 from ..torus import Torus, average, double
 
@@ -63,7 +63,8 @@ class Plane:
             if (x, y) == (px, py): return p
         moved, w = _exp(self.torus, self.centre, _combine([self.e1, self.e2], [x, y])), self.shares(x, y)
         mixed = lambda k: sum(s*p[k] for s, p in zip(w.tolist(), self.corners))
-        return {k: v if not v.is_floating_point() else (moved[k] if k in self.e1 else mixed(k)).to(v) for k, v in self.corners[0].items()}
+        point = {k: v if not v.is_floating_point() else (moved[k] if k in self.e1 else mixed(k)).to(v) for k, v in self.corners[0].items()}
+        return with_estimates(point)
 
 # %% ../../nbs/6_landscape/planes.ipynb #plane-map
 def plane(

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['RULES', 'PASS', 'ONE', 'EVEN', 'FUNCTIONS', 'WINDOWS', 'SHAPES', 'AXES', 'MOVES', 'rule', 'op_name', 'commute',
-           'function', 'power', 'is_zero', 'joined', 'over', 'plus', 'convolution', 'grouped', 'affine', 'normalised',
-           'by_activations', 'recurrent']
+           'function', 'power', 'is_zero', 'joined', 'over', 'plus', 'spelled', 'convolution', 'grouped', 'affine',
+           'normalised', 'by_activations', 'recurrent']
 
 # %% ../../nbs/1_symmetries/operations.ipynb #imports
 import math
@@ -295,11 +295,26 @@ def _attention(t, q, k, v, mask=None, dropout=0., is_causal=False, scale=None, e
     return _matmul(t, t.tidy(t.beside(scores, [-1])), v)
 
 # %% ../../nbs/1_symmetries/operations.ipynb #einsum
-@rule('einsum')
-def _einsum(t, equation, xs, path=None):
+def spelled(
+    equation:str,
+    ranks:list[int]   # of the operands
+)->tuple[list[str], str]: # letters of every operand, and of the result
+    "An equation with a capital letter for every axis that an ellipsis stands for."
     ins, arrow, out = equation.replace(' ', '').partition('->')
     ins = ins.split(',')
-    if not arrow or '.' in equation or any(len(set(s)) < len(s) for s in (*ins, out)): raise NotUnderstood(f'einsum {equation}')
+    hidden = [rank - len(s) + 3 if '...' in s else 0 for s, rank in zip(ins, ranks)]
+    free = [l for l in 'ZYXWVUTSRQPONMLKJIHGFEDCBA' if l not in equation][:max(hidden)][::-1]
+    fill = lambda s, k: s.replace('...', ''.join(free[len(free)-k:]))
+    ins = [fill(s, k) for s, k in zip(ins, hidden)]
+    if arrow: return ins, fill(out, len(free))
+    letters = ''.join(ins)
+    once = sorted(l for l in set(letters) - set(free) if letters.count(l) == 1)
+    return ins, ''.join(free) + ''.join(once)
+
+@rule('einsum')
+def _einsum(t, equation, xs, path=None):
+    ins, out = spelled(equation, [len(x.shape) for x in xs])
+    if any(len(set(s)) < len(s) for s in (*ins, out)): raise NotUnderstood(f'einsum {equation}')
     if len(xs) == 2 and any(map(linear := lambda x: isinstance(x, Parameter) and len(x.shape) == 2, xs)):
         (p, pi), (x, xi) = sorted(zip(xs, ins), key=lambda o: not linear(o[0]))
         shared, new = set(pi) & set(xi), set(pi) - set(xi)

@@ -106,6 +106,9 @@ class Tracer:
         self.kept = {}                         # name -> Rows
         self.uses = defaultdict(lambda: defaultdict(set))     # tensor -> operation -> places it knows
         self.frozen, self.translations = [], []
+        self.constants = []                    # (operation, ids) of constants that differ along one axis
+        self.merged = []                       # operations at which several units meet one and are taken as one
+        self.unscaled = set()                  # tensors that no factor may change: masks of zeros and ones
         self.node, self.step = None, 0         # where the walk stands
 
     def shape(self, k:int|None=None)->tuple[int, ...]:
@@ -187,6 +190,7 @@ def constant(self:Tracer, x:Tensor)->Activation:
         ids = self.units.fresh(len(values))
         for k, v in enumerate(values.unique()): self.units.mark(ids[values == v], 'constant', k, float(v))
         layers = (along_axis(ids, wide[0], x.dim()),)
+        self.constants.append((self.node, ids))
     return Activation(x.shape, layers, uniform=frozenset(even))
 
 @patch
@@ -266,6 +270,10 @@ def relate(self:Tracer, a:Tensor, b:Tensor)->tuple[bool, bool]:
     if not both: return True, True
     ha, hb = self.sets(a, more_a), self.sets(b, more_b)
     one_to_one = len(distinct(ha.reshape(-1), hb.reshape(-1))[0]) == len(ha.unique()) == len(hb.unique())
+    if not (more_a or more_b) and not one_to_one:
+        pairs = len(distinct(ha.reshape(-1), hb.reshape(-1))[0])
+        loose = not bool(self.units.still[a].all() or self.units.still[b].all())
+        if loose and pairs in (len(ha.unique()), len(hb.unique())): self.merged.append(self.node)
     if not one_to_one or not (more_a or more_b):
         self.units.same(a, b)
         return True, bool(more_b)
@@ -389,4 +397,4 @@ def settle(self:Tracer):
         if key not in known[key[0]]:
             for i in ids: self.units.pin(i)
     for key, f in self.forms.items():
-        if key[:3] not in known[key[0]]: self.scales.pin(f.scale); self.signs.pin(f.sign)
+        if key[:3] not in known[key[0]] or key[0] in self.unscaled: self.scales.pin(f.scale); self.signs.pin(f.sign)

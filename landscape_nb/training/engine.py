@@ -6,7 +6,6 @@
 __all__ = ['channels_last', 'without_strides', 'fast_dtype', 'one_by_one', 'together', 'batch_logits', 'prepare']
 
 # %% ../../nbs/5_training/engine.ipynb #imports
-import copy
 from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
@@ -15,6 +14,7 @@ from torch.nn import functional as F
 from ..search.group import State
 from ..evaluation.twin import laid_out
 from .updates import Replicas, _pieces
+from ..ground.states import copied
 
 # %% ../../nbs/5_training/engine.ipynb #layout
 def channels_last(net:nn.Module) -> bool:
@@ -27,7 +27,7 @@ def _overruns(m:nn.Module) -> bool:
 
 def without_strides(net:nn.Module) -> nn.Module:
     "A copy with the same tensors, in which such modules are given the pixels that they read, and no others; it computes the same"
-    net = copy.deepcopy(net, {id(t): t for t in (*net.parameters(), *net.buffers())})
+    net = copied(net, {id(t): t for t in (*net.parameters(), *net.buffers())})
     def every(s, t): return lambda m, args: (args[0][:, :, ::s, ::t],)
     for m in filter(_overruns, net.modules()):
         m.register_forward_pre_hook(every(*m.stride)); m.stride = (1, 1)
@@ -58,7 +58,7 @@ def one_by_one(nets:Replicas, dtype:torch.dtype=torch.float32) -> Callable:
 def _skeleton(net):
     "The code of a network: its normalisations forget, its weights are not there"
     empty = {id(p): nn.Parameter(p.detach().to('meta')) for p in net.parameters()} | {id(b): b.detach().clone() for b in net.buffers()}
-    net = copy.deepcopy(net, empty)
+    net = copied(net, empty)
     for m in net.modules():
         if isinstance(m, nn.modules.batchnorm._BatchNorm): m.track_running_stats, m.running_mean, m.running_var, m.num_batches_tracked = False, None, None, None
     return net
