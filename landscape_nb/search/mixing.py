@@ -2303,7 +2303,19 @@ def mixed(
     trace, f: Callable, sym: Symmetries, seeds: Sequence[int] = (0, 1)
 ) -> Symmetries:
     "`sym` with the matrices and additions that keep `f` on fresh random states; what does not is reported."
-    found, added = searched_mixings(trace)
+    try:
+        found, added = searched_mixings(trace)
+    except (
+        Exception
+    ) as e:  # a rule that fails has not understood: the rest of the group stands
+        why = f'the search for matrices failed: {type(e).__name__}: {e}'
+        return replace(
+            sym,
+            frozen=(
+                *sym.frozen,
+                Frozen('matrices and additions', 'the whole network', why),
+            ),
+        )
     objects, cold = [*found, *rotary(sym), *added], []
     for seed in seeds:
         if not objects:
