@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['WRAPPING', 'VIEWS', 'SILENT', 'HARMLESS', 'LINEAR', 'UnsupportedModelError', 'NotRun', 'held', 'Trace', 'inlined',
-           'inline', 'place', 'traced', 'computable', 'writes', 'Walk', 'close', 'seats', 'seated', 'role_at',
-           'block_wires', 'find_blocks', 'module_of', 'lost', 'exponents_of', 'alike', 'family_wires', 'find_families',
-           'weights_of', 'whole', 'used_once', 'find_translations', 'find_shifts', 'always_random', 'difference',
+           'inline', 'place', 'traced', 'computable', 'writes', 'always_random', 'Walk', 'close', 'seats', 'seated',
+           'role_at', 'block_wires', 'find_blocks', 'module_of', 'lost', 'exponents_of', 'alike', 'family_wires',
+           'find_families', 'weights_of', 'whole', 'used_once', 'find_translations', 'find_shifts', 'difference',
            'Verification', 'moved_away', 'verified', 'random_parts', 'verified_in', 'in_single', 'searched',
            'find_symmetries', 'certify']
 
@@ -162,6 +162,11 @@ def writes(node:fx.Node)->bool:
     "Does the operation change its first argument?"
     parts = str(node.target).split('.')
     return parts[0] == 'aten' and parts[1].endswith('_')
+
+def always_random(node:fx.Node)->bool:
+    "Is it a dropout that stays on in evaluation mode?"
+    return op_name(node) in RANDOM and len(node.args) == 3 and node.args[2] is True
+
 
 # %% ../nbs/1_symmetries/symmetries.ipynb #walk
 class Walk:
@@ -479,10 +484,6 @@ def _double(graph:fx.GraphModule):
             n.args, n.kwargs = tree_map(in_double, tuple(n.args)), tree_map(in_double, dict(n.kwargs))
             if always_random(n): n.args = (*n.args[:2], False)
         g.recompile()
-
-def always_random(node:fx.Node)->bool:
-    "Is it a dropout that stays on in evaluation mode?"
-    return op_name(node) in RANDOM and len(node.args) == 3 and node.args[2] is True
 
 def _generic_inputs(inputs:tuple)->list[Tensor]:
     "Normal inputs in double precision; masks and indices as they are."
