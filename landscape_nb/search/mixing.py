@@ -514,6 +514,8 @@ class Walker:
 
     def given(self, node: fx.Node):
         value = self.trace.values[node.name]
+        if isinstance(value, Tensor):
+            value = value.clone()  # forward may write into it
         return Signal(node.meta['val'].shape) if value is None else value
 
     def end(self, node: fx.Node):
