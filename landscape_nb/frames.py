@@ -6,6 +6,7 @@
 __all__ = ['Frame', 'total', 'align_many', 'merge']
 
 # %% ../nbs/3_alignment/frames.ipynb #imports
+import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 import torch
@@ -63,5 +64,5 @@ def align_many(
 # %% ../nbs/3_alignment/frames.ipynb #merge
 def merge(sym:Symmetries, states:Sequence[State], data=None, repair:bool=False)->State:
     "One network from several; see `landscape.merging`, which needs evaluation."
-    from landscape_nb.landscape.merging import merge as merged
+    merged = importlib.import_module('landscape_nb.landscape.merging').merge
     return merged(sym, states, data, repair)

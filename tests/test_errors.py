@@ -199,7 +199,7 @@ fit_bend(ev, p, q, T, batch=0)                                 | ValueError    |
 fit_bend(ev, p, q, T, lr=-1)                                   | ValueError    | lr, -1
 fit_bend(ev, p, q, T, steps=1, statistics='some')              | ValueError    | statistics, some
 recipe(arch='resnet19')                                        | ModelError    | resnet19, resnet18
-recipe(arch='binary_mlp')                                      | RecipeError   | binary_mlp, BinaryRecipe, minimize_binary, binary_study
+recipe(arch='binary_mlp')                                      | RecipeError   | binary_mlp, BinaryRecipe, minimize_binary, studies.binary
 recipe(dataset='mnist2')                                       | DataError     | mnist2, fashion_mnist
 recipe(algorithm='lbfgs')                                      | RecipeError   | lbfgs, rsgd
 recipe(seed='one')                                             | RecipeError   | seed, one, whole number

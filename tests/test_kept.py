@@ -7,11 +7,13 @@ KEPT = Path(__file__).parent/'kept'
 NUMBERS = json.loads((KEPT/'numbers.json').read_text())
 ONE_IMAGE = 1/900
 
-def compare(part, close):
-    sys.path.insert(0, str(KEPT))
+sys.path.insert(0, str(KEPT))
+
+def compare(part, close, found=None):
     from record import PARTS
-    found = PARTS[part]()
-    assert found.keys() == NUMBERS[part].keys()
+    if found is None:
+        found = PARTS[part]()
+        assert found.keys() == NUMBERS[part].keys()
     wrong = {k: (o['value'], NUMBERS[part][k]['value']) for k, o in found.items() if not close(k, o['value'], NUMBERS[part][k]['value'])}
     assert not wrong
 
@@ -24,7 +26,12 @@ def test_alignment_reaches_what_it_reached(): compare('alignment', same_objectiv
 @pytest.mark.long
 def test_alignment_of_large_networks_reaches_what_it_reached(): compare('large', same_objective)
 
-def test_barriers_energies_and_distances_are_what_they_were(): compare('landscape', same_error)
+@pytest.mark.parametrize('arch', ['mlp', 'lenet', pytest.param('resnet18', marks=pytest.mark.long), pytest.param('vgg16_bn', marks=pytest.mark.long)])
+def test_barriers_energies_and_distances_are_what_they_were(arch):
+    from record import landscape
+    found = landscape([arch])
+    assert len(found) == 11
+    compare('landscape', same_error, found)
 
 # The statistic of these claims changed, and so did the numbers: correlations are taken within classes instead of over all of them; a bend is
 # counted as found or not by pair instead of averaged; the theory check reads the largest distance from the formula instead of an rms, which

@@ -101,15 +101,20 @@ def _singular(w:Tensor, u:Tensor)->tuple[Tensor, Tensor]:
         fit = abs(left[:, 0] @ u.double())
         if best is None or fit > best[0] + 1e-9: best = fit, left[:, 0], right[0]
         if w.dim() != 4 and d == 0: break      # only a transposed convolution has another axis
-    return best[1:]
+    left, right = best[1:]
+    sign = left[left.abs().argmax()].sign()      # of the two pairs that belong to a singular value
+    return sign*left, sign*right
 
 @torch.no_grad()
 def with_estimates(state:State)->State:
     "A state whose spectral normalisations have the vectors of its own weights; the same state where it has none."
     out = state
     for w, u, v in estimates(state):
-        if state[w].dim() == 1 or state[u].dim() > 1 or not bool(state[w].isfinite().all()): continue
-        new_u, new_v = _singular(state[w], state[u])
+        if state[w].dim() == 1 or not bool(state[w].isfinite().all()): continue
+        if state[u].dim() > 1:        # many states, stacked
+            each = [_singular(*pair) for pair in zip(state[w], state[u])]
+            new_u, new_v = map(torch.stack, zip(*each))
+        else: new_u, new_v = _singular(state[w], state[u])
         out = out | {u: new_u.to(state[u]), v: new_v.to(state[v])}
     return out
 

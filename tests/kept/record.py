@@ -38,7 +38,7 @@ def trained(arch, seed, x, y):
             opt.step()
     return net.float().eval(), state_of(net.float())
 
-def landscape():
+def landscape(archs=tuple(LANDSCAPE)):
     "20 barriers, 20 local energies, 4 distances."
     from landscape_nb.alignment import align
     from landscape_nb.evaluate import Evaluator
@@ -48,7 +48,7 @@ def landscape():
     from landscape_nb.torus import Torus
     x, y = digits()
     out = {}
-    for arch in LANDSCAPE:
+    for arch in archs:
         (net, a), (_, b) = trained(arch, 0, x, y), trained(arch, 1, x, y)
         sym = find_symmetries(net, x[:2])
         T, ev = Torus(sym), Evaluator(net, (x, y), batch_size=300)
@@ -89,5 +89,6 @@ PARTS = dict(
     alignment=lambda: aligned(['resnet18'], ('greedy', 'cd', 'bary', 'best')),
     large=lambda: aligned(['vgg11_bn', 'densenet121', 'vit_b_16'], ('bary',)),
     landscape=landscape)
+
 
 if __name__ == '__main__': print(json.dumps({k: PARTS[k]() for k in sys.argv[1:] or PARTS}, indent=1))
