@@ -196,7 +196,7 @@ def read_table(
     path:Path       # a CSV file of a report; .csv.gz as well
     )->pd.DataFrame:
     "The table as it was written: floats bit for bit, 'null' as a word, no note as ''."
-    kinds = {c: str for c in TEXT}
+    kinds:dict = {c: str for c in TEXT}
     frame = pd.read_csv(path, keep_default_na=False, na_values=[''], dtype=kinds)
     return frame.fillna({c: '' for c in TEXT if c in frame})
 

@@ -553,7 +553,7 @@ def _distances(study, checkpoint, a, others):
 
 # %% ../nbs/9_study/study.ipynb #ring
 def on_ring(
-    nets:Sequence[tuple],   # (label, seed) of one class
+    nets:list[tuple],       # (label, seed) of one class
     offsets:int|None        # each with so many after it; None: all pairs
 )->list[tuple]: # pairs of them
     "Pairs of networks of one class; all of them where a ring would have no fewer."
@@ -679,7 +679,7 @@ def _paths(study, checkpoint, label, sa, sb, other=''):
     return {}, dict(paths=curves, barriers=barriers)
 
 # %% ../nbs/9_study/study.ipynb #paths-frame
-def tables(records:Sequence[dict], *names:str)->tuple[pd.DataFrame, ...]:
+def tables(records:Sequence[dict], *names:str)->tuple:
     "One frame for each name, of the rows that the records hold under it."
     frames = []
     for name in names:

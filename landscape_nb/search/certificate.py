@@ -350,7 +350,7 @@ def certified(
     held = dict(twin.named_parameters()) | dict(twin.named_buffers())
     held = {k: v.detach() for k, v in held.items()}
     sizes = {k: held[k].numel() for k in names}
-    best = None
+    best:Certificate = None  # of the states so far
     for k in range(states):
         generator = torch.Generator().manual_seed(seed + k)
         state = {**held, **{n: drawn(n, held[n], generator) for n in names}}

@@ -384,7 +384,7 @@ def in_double(v):
 
 class _Double(TorchFunctionMode):
     "Inside, what asks for a lower precision gets double, and dropout is off."
-    def __torch_function__(self, func, types, args=(), kwargs=None):
+    def __torch_function__(self, func, types, args:tuple=(), kwargs=None):
         kwargs = dict(kwargs or {})
         if func in (Tensor.float, Tensor.half, Tensor.bfloat16): return args[0].double()
         if getattr(func, '__name__', '') in RANDOM and func.__module__ == 'torch.nn.functional':

@@ -21,6 +21,7 @@ import operator
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 import torch
 from torch import Tensor, fx
 from torch.utils._pytree import tree_leaves, tree_map
@@ -114,7 +115,7 @@ class Mixing:
             for p in w.index.reshape(-1).tolist()
         }
 
-    def told(self, most: int = 3) -> tuple[str, str]:
+    def told(self, most: int = 3) -> tuple[str, ...]:
         "Where A acts and where its inverse transposed does, for a report."
         return tuple(
             ', '.join(map(str, some[:most]))
@@ -471,7 +472,7 @@ class Walker:
     "Runs an exported graph on spaces. `cut`: normalisations that end a space; `opaque`: gains that do."
 
     def __init__(
-        self, trace, cut: set[str] = frozenset(), opaque: set[str] = frozenset()
+        self, trace, cut: frozenset = frozenset(), opaque: frozenset = frozenset()
     ):
         self.trace, self.cut, self.opaque = trace, cut, opaque
         self.levels = (
@@ -1665,9 +1666,9 @@ class Term:
     weight: str | None = None
     more: tuple = ()  # further tensors, and epsilon
 
-    def diagonal(self, state: State) -> Tensor | float:
+    def diagonal(self, state: State) -> Any:
         "D at all positions."
-        D = 1.0
+        D: Any = 1.0
         for tensor, power, eps, at in self.gains:
             D = D * (state[tensor].reshape(-1)[at] + eps) ** power
         return D

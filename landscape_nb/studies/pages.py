@@ -16,7 +16,8 @@ from pathlib import Path
 import pandas as pd
 from .intervals import Interval
 from ..figures import VERDICT_COLOURS
-from ..report import GROUPS, markdown_table, read_table, write_atomic
+from ..report import markdown_table, read_table, write_atomic
+from .claims import GROUPS
 
 # %% ../../nbs/9_study/pages.ipynb #claim-cell
 SIGNS = {'holds': '✓', 'does not hold': '✗', 'equivalent': '≈', 'saturated': '⊤', 'undecided': '?'}
