@@ -84,6 +84,7 @@ def own_scheduler(folder):
     try: yield p, json.loads(at.read_text())['address']
     finally: end(p)
 
+@pytest.mark.long       # half a minute each, and the clock decides
 @pytest.mark.parametrize('which', ['workers', 'scheduler'])
 def test_a_lost_cluster_ends_the_sweep_in_half_a_minute(which, tmp_path, monkeypatch):
     import landscape_nb.ground.cluster as module

@@ -123,6 +123,7 @@ def compute(checkpoint):
 print(Store(sys.argv[1]).remember(dict(kind='slow'), compute).record)
 '''
 
+@pytest.mark.long       # the clock decides: another heavy task beside it makes it fail
 def test_a_computation_that_is_always_killed_soon_comes_to_its_end(tmp_path):
     "Checkpoints are due every 10 s; it takes 6 s and is killed after 3."
     for lives in range(1, 8):

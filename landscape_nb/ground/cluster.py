@@ -122,13 +122,14 @@ def _check_alive(client, address:str, last:float)->float:
 def _as_they_come(client, address:str, futures:list)->Iterator:
     "The results of futures; ClusterError when the cluster is lost"
     from distributed import CancelledError, as_completed
+    from distributed.comm import CommClosedError
     waiting = as_completed(futures, loop=client.loop)
     last = looked = time.monotonic()
     while waiting.count():
         if waiting.has_ready():
             future = next(waiting)
             try: result = future.result(timeout=FETCH)
-            except CancelledError: raise _lost(address) from None
+            except (CancelledError, CommClosedError): raise _lost(address) from None
             except TimeoutError:
                 if future.status == 'error': raise       # the task's own
                 waiting.add(future)      # the worker died with the result: it is computed again
