@@ -66,6 +66,21 @@ def test_the_environment_is_no_parameter(monkeypatch):
     flags = ' '.join(passed('PYTHON=python3'))
     assert 'arch' not in flags and '-r preset quick' in flags and '-r out out/mlp-fashion_mnist-quick' in flags
 
+def test_the_standard_preset_adds_networks_until_nothing_is_open(tmp_path, monkeypatch):
+    "From ten to fifteen while a claim of the paper is open; those of other groups and a number that was asked for end it."
+    page, runs = reproduce.defaults(), []
+    def stub(words):
+        seeds = int(dict(w.split('=') for w in words).get('SEEDS', 10))
+        runs.append(seeds)
+        (tmp_path/'environment.json').write_text(json.dumps(dict(parameters=dict(seeds=[*range(seeds)]))))
+        (tmp_path/'claims.csv').write_text(f'group,verdict\npaper,{"undecided" if seeds < 15 else "holds"}\ncheck,undecided\n')
+    monkeypatch.setattr(reproduce, 'run', stub)
+    words = ['DATASET=digits', f'OUT={tmp_path}']
+    for more, wanted in (['PRESET=standard'], [10, 15]), (['PRESET=standard', 'SEEDS=10'], [10]), (['PRESET=quick'], [10]):
+        runs.clear()
+        reproduce.reproduce([*words, *more])
+        assert runs == wanted
+
 def test_results_are_kept_beside_the_pages(tmp_path, monkeypatch):
     out, words, page = tmp_path/'run', ['ARCH=lenet', f'OUT={tmp_path/"run"}'], reproduce.defaults()
     for f in ('claims.csv', 'environment.json', 'tables/minima.csv', 'tables/distances.csv'):

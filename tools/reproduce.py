@@ -50,12 +50,11 @@ def command(words):
     flags = [part for k, v in passed.items() for part in ('-r' if isinstance(page[k], str) else '-p', k, v)]
     return [str(PAGE), str(out/'reproduce.ipynb'), '-k', 'python3', '--no-progress-bar', '--log-output', *flags]
 
-def reproduce(words):
-    "Run the study; an interrupt ends it with one line."
-    passed, out = planned(words)
-    if (defaults() | passed)['dataset'] == 'fashion_mnist': subprocess.run(['bash', ROOT/'tools/get_data.sh'], check=True)
+def run(words):
+    "The study once -> exit status; an interrupt ends it with one line."
     from click.exceptions import Abort
     from papermill.__main__ import papermill
+    _, out = planned(words)
     out.mkdir(parents=True, exist_ok=True)
     flags = command(words)
     print('papermill', *flags, flush=True)
@@ -63,6 +62,27 @@ def reproduce(words):
     except (Abort, KeyboardInterrupt):
         print(f'stopped: the same command goes on where it was ({out} holds what is done)', file=sys.stderr)
         return 130
+
+def more_networks(out):
+    "How many networks of a class a finished study wants next, because a claim of the paper is open; None: it has ended."
+    import pandas as pd
+    from landscape_nb.studies.verdicts import next_look
+    claims = pd.read_csv(out/'claims.csv')
+    seeds = json.loads((out/'environment.json').read_text())['parameters']['seeds']
+    return next_look(claims[claims.group == 'paper'], len(seeds))
+
+def reproduce(words):
+    "Run the study; the preset standard adds networks until every claim of the paper is decided, unless SEEDS says how many."
+    passed, out = planned(words)
+    asked = defaults() | passed
+    if asked['dataset'] == 'fashion_mnist': subprocess.run(['bash', ROOT/'tools/get_data.sh'], check=True)
+    stopped = run(words)
+    while not stopped and asked['preset'] == 'standard' and asked['seeds'] is None:
+        seeds = more_networks(out)
+        if seeds is None: break
+        print(f'claims of the paper are open: on with {seeds} networks of a class', flush=True)
+        stopped = run([*words, f'SEEDS={seeds}'])
+    return stopped
 
 def packed(data):
     "Compressed bytes that depend on nothing but the data."
