@@ -1,9 +1,10 @@
 """`make reproduce` and `make results`: the study with the parameters of nbs/reproduce.ipynb, given as NAME=value.
 
 `python tools/reproduce.py ARCH=resnet18 PRESET=paper` runs it by papermill; with `keep` in front it copies the claims,
-all tables (packed), figures, provenance and the executed notebook of the last such run to nbs/results/. Under make the
+all tables (packed), figures, provenance and the executed notebook of the last such run to nbs/results/;
+with `show` it puts the outputs of a small run into the page itself. Under make the
 parameters come through the environment: `GIVEN` names those that stood on its command line."""
-import ast, gzip, io, json, os, shutil, subprocess, sys
+import ast, base64, gzip, io, json, os, shutil, subprocess, sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -110,6 +111,31 @@ def keep_page(page, to):
     from nbdev.clean import nbdev_clean
     nbdev_clean(str(to/page.name))
 
+def shrink(nb):
+    "Fewer bytes in the figures of an executed notebook."
+    for cell in nb['cells']:
+        for output in cell.get('outputs', []):
+            found = output.get('data', {})
+            if 'image/png' not in found: continue
+            picture = base64.b64decode(found['image/png'])
+            found['image/png'] = base64.b64encode(smaller(picture)).decode()
+
+def show(words):
+    "Put the outputs of a small run into the page itself, whose parameters stay as they are."
+    words = ['PRESET=smoke', 'DATASET=digits', *words]
+    _, out = planned(words)
+    stopped = run(words)
+    if stopped: return stopped
+    done = json.loads((out/PAGE.name).read_text(encoding='utf-8').replace(f'{ROOT}/', ''))
+    shrink(done)
+    executed = {cell['id']: cell for cell in done['cells'] if cell['cell_type'] == 'code'}
+    page = json.loads(PAGE.read_text(encoding='utf-8'))
+    for cell in page['cells']:
+        if cell['cell_type'] == 'code': cell['outputs'] = executed[cell['id']]['outputs']
+    PAGE.write_text(json.dumps(page, ensure_ascii=False, indent=1) + '\n', encoding='utf-8')
+    from nbdev.clean import nbdev_clean
+    nbdev_clean(str(PAGE))
+
 def keep(words):
     "Copy what a reader wants to see of the last run beside the pages."
     passed, out = planned(words)
@@ -126,6 +152,6 @@ def keep(words):
 if __name__ == '__main__':
     os.chdir(ROOT)
     words = sys.argv[1:]
-    keeps = words[:1] == ['keep']
-    words = words[keeps:] + under_make()
-    sys.exit(keep(words) if keeps else reproduce(words))
+    do = dict(keep=keep, show=show).get(words[0] if words else '', reproduce)
+    words = words[do is not reproduce:] + under_make()
+    sys.exit(do(words))
