@@ -228,31 +228,62 @@ def _write(out, found):
     return write_atomic(out, figure_bytes(plot_paths(frame, axes), out.suffix[1:]))
 
 # %% ../nbs/apps/command.ipynb #merge
-def _numbers(words:str, name:str):
-    "Comma-separated numbers"
+def _numbers(words:str, name:str, channels:int): # float32 [channels] or [1]
+    "Comma-separated numbers, one or one for each channel"
     import torch
-    try: return torch.tensor([float(w) for w in words.split(',')])
+    try: found = torch.tensor([float(w) for w in words.split(',')])
     except ValueError: raise CommandError(f'{name}: wanted numbers with commas between them, got {words!r}') from None
+    if not found.isfinite().all(): raise CommandError(f'{name}: wanted finite numbers, got {words}')
+    if len(found) in (1, channels): return found
+    raise CommandError(f'{name}: wanted one number or {channels}, one for each channel of the images; got {len(found)}')
 
-def _own_data(data:str, mean:str, std:str)->tuple: # images [n, ...], labels [n]
+def _normalised(x, mean:str, std:str): # images [n, channels, ...]
+    "Images less a mean and divided by a deviation"
+    channels = x.shape[1]
+    shape = (1, -1, *[1]*(x.dim()-2))
+    middle = _numbers(mean or '0', '--mean', channels).view(shape)
+    spread = _numbers(std or '1', '--std', channels).view(shape)
+    if bool((spread <= 0).any()): raise CommandError(f'--std: wanted numbers above 0, got {std}')
+    return (x.float() - middle)/spread
+
+def _own_data(data:str, mean:str, std:str, option:str='--data')->tuple: # images [n, ...], labels [n]
     "What the user's function returns, normalised"
     import torch
     home, _, name = data.rpartition(':')
-    if not home: raise CommandError(f'--data: wanted file.py:function or package.module:function, got {data!r}')
+    if not home: raise CommandError(f'{option}: wanted file.py:function or package.module:function, got {data!r}')
     found = _own(home, name)
-    x, y = found() if callable(found) else found
+    if callable(found): found = found()
+    if not isinstance(found, (tuple, list)) or len(found) != 2:
+        raise CommandError(f'{option}: wanted a function that returns two tensors, images and labels; {data} gives {_kind(found)}')
+    x, y = found
     if not isinstance(x, torch.Tensor) or not isinstance(y, torch.Tensor):
-        raise CommandError(f'--data: wanted two tensors, images and labels, got {type(x).__name__} and {type(y).__name__}')
-    if mean or std:
-        shape = (1, -1, *[1]*(x.dim()-2))
-        x = (x.float() - _numbers(mean or '0', '--mean').view(shape))/_numbers(std or '1', '--std').view(shape)
-    return x, y
+        raise CommandError(f'{option}: wanted two tensors, images and labels; {data} gives {type(x).__name__} and {type(y).__name__}')
+    if len(x) != len(y) or not len(x):
+        raise CommandError(f'{option}: wanted as many labels as images, at least one; {data} gives {len(x)} and {len(y)}')
+    return (_normalised(x, mean, std) if mean or std else x), y
+
+def _kind(found)->str:
+    "What came, in words"
+    return f'{len(found)} things' if isinstance(found, (tuple, list)) else type(found).__name__
+
+def _said(data:str, n:int, mean:str, std:str)->str:
+    "Which images were read, and how they were normalised"
+    how = f'less {mean or 0}, divided by {std or 1}' if mean or std else 'as they are (--mean, --std: as in training)'
+    return f'{n:,} images of {data}, {how}'
+
+def _check_merge(weights, out, data, test, mean, std, repair):
+    if len(weights) < 2: raise CommandError(f'weights: wanted two files or more, got {len(weights)}')
+    if not out.endswith('.safetensors'): raise CommandError(f'--out: wanted a name that ends in .safetensors, got {out!r}')
+    if not Path(out).resolve().parent.is_dir(): raise CommandError(f'--out: there is no folder {Path(out).parent}')
+    given = [k for k, v in (('--repair', repair), ('--mean', mean), ('--std', std), ('--test', test)) if v]
+    if given and not data: raise CommandError(f'{", ".join(given)}: wanted --data beside it, images and labels of the networks')
 
 def merge(
     weights:str,      # of two or more networks: safetensors, torch.save or numpy.savez
     arch:str='',      # their network, as for `landscape symmetries`
     out:str='',       # where the merge is written, as safetensors
     data:str='',      # file.py:function or package.module:function that returns images and labels
+    test:str='',      # the same, for images on which errors are read; without it those of --data
     mean:str='',      # is subtracted from the images, a number or one for each channel: .48,.45,.41
     std:str='',       # divides them
     repair:bool=False,   # all channels get the mean statistics of the networks
@@ -262,24 +293,26 @@ def merge(
     width:float=1.    # factor on the hidden channels of a network of ours
 ):
     "One network from several: their mean after matching, with its statistics and the scale of its logits."
-    import pandas as pd
     from landscape_nb.evaluate import Evaluator
     from landscape_nb.ground.weights import save_state
     from landscape_nb.landscape.merging import merge as merged
-    from landscape_nb.torus import average
-    if len(weights) < 2: raise CommandError(f'weights: wanted two files or more, got {len(weights)}')
-    if not out.endswith('.safetensors'): raise CommandError(f'--out: wanted a name that ends in .safetensors, got {out!r}')
-    if (repair or mean or std) and not data: raise CommandError('--repair, --mean and --std want --data')
+    _check_merge(weights, out, data, test, mean, std, repair)
     net, sym, states = _pair(*weights[:2], arch, classes, channels, size, width)
     for more in weights[2:]: states.append(_pair(weights[0], more, arch, classes, channels, size, width)[2][1])
     ev = Evaluator(net, _own_data(data, mean, std)) if data else None
+    judge = Evaluator(net, _own_data(test, mean, std, '--test')) if test else ev
     found = merged(sym, states, ev, repair)
-    if ev:
-        plain = average(states)
-        rows = dict(zip(weights, states)) | {'plain average': ev.refresh(plain), 'merge': found}
-        print(pd.DataFrame([ev(s) for s in rows.values()], [*rows]).to_string(float_format='{:.4f}'.format))
+    if ev: _compare(dict(zip(weights, states)), found, ev, judge, (test or data, len(judge.y), mean, std))
     else: print('no --data: running statistics are averaged, errors are not read')
     print(f'wrote {save_state(found, out)}')
+
+def _compare(ends:dict, found:dict, ev, judge, read:tuple):
+    "Print errors and losses of the ends, of their plain average and of the merge"
+    import pandas as pd
+    from landscape_nb.torus import average
+    rows = ends | {'plain average': ev.refresh(average([*ends.values()])), 'merge': found}
+    print(f'error and loss on {_said(*read)}')
+    print(pd.DataFrame([judge(s) for s in rows.values()], [*rows]).to_string(float_format='{:.4f}'.format))
 
 # %% ../nbs/apps/command.ipynb #report
 def report(

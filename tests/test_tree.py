@@ -101,7 +101,7 @@ def test_every_import_of_the_package_is_required(root):
             if isinstance(n, ast.Import): used |= {a.name.split('.')[0] for a in n.names}
             elif isinstance(n, ast.ImportFrom) and not n.level: used.add(n.module.split('.')[0])
     used -= sys.stdlib_module_names | {'landscape_nb'}
-    named = {{'sklearn': 'scikit-learn', 'curvlinops': 'curvlinops-for-pytorch'}.get(u, u) for u in used}
+    named = {{'sklearn': 'scikit-learn'}.get(u, u) for u in used}
     assert named <= {distribution(r) for key in ('requirements', 'cluster_requirements') for r in settings(root)[key].split()}
 
 def test_every_requirement_is_pinned(root):
