@@ -73,7 +73,7 @@ LESS = dict(
     ),
     standard=dict(
         mlp=dict(draws=40),
-        lenet=dict(bend_steps=2000),
+        lenet=dict(bend_steps=2000, bends=('permutation',)),
         **dict.fromkeys(BINARY, dict(controls=CONTROLS, crossed=False)),
         other=dict(offsets=2, points=9, bend_steps=1000, bends=('permutation',), bend_points=31, sample=1000,
                    compared=4),
