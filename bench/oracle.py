@@ -326,8 +326,8 @@ def answer(measure, *args):
 
 # other packages
 
-def own_python(name, *requirements):
-    "The interpreter of an environment in the cache that has `requirements`, and sees the packages of this one behind them."
+def own_python(name, *requirements, whole=False):
+    "The interpreter of an environment in the cache that has `requirements` (`whole`: and what they want), and sees the packages of this one behind them."
     home = Path(os.environ.get('XDG_CACHE_HOME', '~/.cache')).expanduser()/'landscape_nb'/'bench'/name
     python = home/'bin'/'python'
     if not (home/'ready').exists() or (home/'ready').read_text().split() != list(requirements):
@@ -336,7 +336,7 @@ def own_python(name, *requirements):
         own, *_ = home.glob('lib/python*/site-packages')
         outer = [p for p in sys.path if p.endswith(('site-packages', 'dist-packages'))]
         (own/'outer.pth').write_text(''.join(f'import site; site.addsitedir({p!r})\n' for p in outer))      # also reads the .pth files there
-        subprocess.run([str(python), '-m', 'pip', 'install', '-q', '--disable-pip-version-check', '--no-deps', *requirements], check=True)
+        subprocess.run([str(python), '-m', 'pip', 'install', '-q', '--disable-pip-version-check', *([] if whole else ['--no-deps']), *requirements], check=True)
         (home/'ready').write_text('\n'.join(requirements))
     return str(python)
 
