@@ -1,6 +1,6 @@
 """Does flatness tell which of many networks generalises, in every environment? Small networks, all stopped at one training loss.
 
-    python bench/environments.py [--seeds 13] [--out bench/results/environments.json]
+    python bench/environments.py [--seeds 13] [--only "lenet, digits"] [--out bench/results/environments.json]
 
 An environment is an architecture, a data set and an optimizer; within it three learning rates and three batch sizes make nine classes of `--seeds` networks.
 Training ends where the exact cross-entropy is `LOSS`, so that measures of flatness are compared at equal loss; a network that does not come there is left out.
@@ -69,9 +69,10 @@ def measured(fields, seed, data, T, train, test):
     row['SAM'] = sam_sharpness(train, m.state)
     return row
 
-def run(seeds, out):
+def run(seeds, out, only=''):
     have = {r['name'] for r in read(out)['rows']}
     for environment, label, fields in classes():
+        if only not in environment: continue
         names = [f'{environment}, {label}, seed {s}' for s in seeds]
         left = [(n, s) for n, s in zip(names, seeds) if n not in have]
         if not left: continue
@@ -88,5 +89,6 @@ if __name__ == '__main__':
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--seeds', type=int, default=13)
     parser.add_argument('--out', type=Path, default=RESULTS/'environments.json')
+    parser.add_argument('--only', default='', help='part of the names of environments')
     o = parser.parse_args()
-    run(range(o.seeds), o.out)
+    run(range(o.seeds), o.out, o.only)

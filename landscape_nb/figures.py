@@ -4,9 +4,11 @@
 
 # %% auto #0
 __all__ = ['PALETTE', 'MARKERS', 'VERDICT_COLOURS', 'VERDICT_MARKERS', 'REMOVALS', 'SIZE', 'ERROR', 'ALONG', 'READABLE',
-           'measured', 'colour', 'marker', 'classes', 'new_axes', 'legend', 'plot_flatness', 'mean_curve',
-           'draw_curves', 'plot_paths', 'distance_matrix', 'plot_distances', 'plot_barriers', 'plot_across',
-           'plot_bend', 'plane_map', 'plot_layers', 'plot_widths', 'claim_scale', 'plot_claims']
+           'WIDTH_MARKERS', 'WIDTH_LINES', 'measured', 'colour', 'marker', 'classes', 'new_axes', 'legend',
+           'mean_and_arms', 'plot_flatness', 'mean_curve', 'draw_curves', 'plot_paths', 'networks_in',
+           'distance_matrix', 'label_classes', 'plot_distances', 'plot_barriers', 'write_numbers', 'plot_across',
+           'plot_bend', 'plane_map', 'layer_parts', 'name_layers', 'plot_layers', 'plot_widths', 'claim_scale',
+           'draw_claim', 'verdict_legend', 'plot_claims']
 
 # %% ../nbs/9_study/figures.ipynb #imports
 import math
@@ -15,24 +17,55 @@ from .studies.claims import barrier_matrix
 from .studies.intervals import PAIR, Interval, ends, mean_interval, pick
 
 # %% ../nbs/9_study/figures.ipynb #palette
-PALETTE = {'sgd':'#0072B2', 'rsgd':'#009E73', 'adv':'#D55E00', 'sgd-long':'#56B4E9', 'sgd-init':'#E69F00', 'sgd-wd':'#662266', 'untrained':'#AAAAAA',
-           'sam':'#332288', 'asam':'#8899BB', 'swa':'#882255', 'esgd':'#117733', 'adam':'#AA9944', 'lbs':'#BB4488',
-           'sgd-twice':'#77DDFF', 'sgd-both':'#DDCC77', 'rsgd-one':'#77CC99', 'adv-shuffled':'#DD5566'}
-MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X', '*', '<', '>', 'p', 'h', 'd', '8', (4, 1, 45), (3, 1, 0), (6, 1, 0))    # one for each class
+PALETTE = {
+    'sgd': '#0072B2',
+    'rsgd': '#009E73',
+    'adv': '#D55E00',
+    'sgd-long': '#56B4E9',
+    'sgd-init': '#E69F00',
+    'sgd-wd': '#662266',
+    'untrained': '#AAAAAA',
+    'sam': '#332288',
+    'asam': '#8899BB',
+    'swa': '#882255',
+    'esgd': '#117733',
+    'adam': '#AA9944',
+    'lbs': '#BB4488',
+    'sgd-twice': '#77DDFF',
+    'sgd-both': '#DDCC77',
+    'rsgd-one': '#77CC99',
+    'adv-shuffled': '#DD5566',
+    'adv-plain': '#773300'}
+MARKERS = (      # one for each class
+    'o', 's', '^', 'D', 'v', 'P', 'X', '*', '<', '>', 'p', 'h', 'd', '8',
+    (4, 1, 45), (3, 1, 0), (6, 1, 0), (5, 1, 0))
+
+# %% ../nbs/9_study/figures.ipynb #words
 VERDICT_COLOURS = {
     'holds': '#009E73',
     'does not hold': '#D55E00',
     'equivalent': '#0072B2',
     'saturated': '#662266',
     'undecided': '#AAAAAA'}
-VERDICT_MARKERS = {'holds': 'o', 'does not hold': 'X', 'equivalent': 's', 'saturated': '^', 'undecided': 'D'}
+VERDICT_MARKERS = {
+    'holds': 'o',
+    'does not hold': 'X',
+    'equivalent': 's',
+    'saturated': '^',
+    'undecided': 'D'}
 REMOVALS = ('none', 'norm', 'permutation', 'both')
 SIZE = (4.8, 3.2)     # inches, one panel
-ERROR, ALONG = 'error (fraction misclassified)', 't (share of the path)'
+ERROR = 'error (fraction misclassified)'
+ALONG = 't (share of the path)'
 
-def measured(frame:pd.DataFrame)->list:
+# %% ../nbs/9_study/figures.ipynb #measured
+def measured(
+    frame:pd.DataFrame    # with a column removal
+    )->list:
     "The removals that occur in a table, all of them where none does."
-    return [r for r in REMOVALS if r in set(frame.removal)] or list(REMOVALS)
+    seen = set(frame.removal)
+    found = [r for r in REMOVALS if r in seen]
+    return found or list(REMOVALS)
 
 def colour(label:str)->str:
     "The colour of a class of networks; black for a class without one."
@@ -40,21 +73,39 @@ def colour(label:str)->str:
 
 def marker(label:str)->str|tuple:
     "The marker of a class of networks; a plus for a class without one."
-    return MARKERS[list(PALETTE).index(label)] if label in PALETTE else '+'
+    if label not in PALETTE: return '+'
+    return MARKERS[list(PALETTE).index(label)]
 
-def classes(frame:pd.DataFrame)->list:
+def classes(
+    frame:pd.DataFrame    # a row per network or per pair
+    )->list:
     "The classes that occur in a table, in the order of the palette, others after them by name."
-    seen = {l for column, _ in ends(frame) for l in frame[column]}
-    return [l for l in PALETTE if l in seen] + sorted(seen - set(PALETTE))
+    seen = set()
+    for column, _ in ends(frame):
+        seen |= set(frame[column])
+    known = [l for l in PALETTE if l in seen]
+    return known + sorted(seen - set(PALETTE))
 
+# %% ../nbs/9_study/figures.ipynb #axes
 def new_axes(ax=None, size:tuple=SIZE, columns:int=1):
     "`ax` itself, or the axes of a new figure (an array of them for several columns)."
-    return plt.subplots(1, columns, figsize=size, layout='constrained', sharey=True)[1] if ax is None else ax
+    if ax is not None: return ax
+    _, axes = plt.subplots(1, columns, figsize=size, layout='constrained', sharey=True)
+    return axes
 
 def legend(ax, **where):
     "The legend without a frame, or 'not measured' where nothing was drawn."
-    if ax.get_legend_handles_labels()[0]: ax.legend(frameon=False, **where)
+    handles, _ = ax.get_legend_handles_labels()
+    if handles: ax.legend(frameon=False, **where)
     else: ax.text(.5, .5, 'not measured', ha='center', va='center', transform=ax.transAxes)
+
+def mean_and_arms(rows, column:str, label:str, cells)->tuple:
+    "(mean, below, above) for several cells of a table: the arms of the 95% intervals over networks."
+    found = [mean_interval(rows, column, label, **cell) for cell in cells]
+    mean = np.array([i.estimate for i in found], dtype=float)
+    lo = np.array([i.lo for i in found], dtype=float)
+    hi = np.array([i.hi for i in found], dtype=float)
+    return mean, mean - lo, hi - mean
 
 # %% ../nbs/9_study/figures.ipynb #plot_flatness
 def plot_flatness(
@@ -66,9 +117,9 @@ def plot_flatness(
     ax = new_axes(ax)
     for label in classes(flatness):
         sigmas = sorted(set(flatness.sigma[flatness.label==label]))
-        mean, lo, hi, _ = np.array([mean_interval(flatness, 'energy', label, sigma=s) for s in sigmas], dtype=float).T
+        mean, below, above = mean_and_arms(flatness, 'energy', label, [dict(sigma=s) for s in sigmas])
         ax.plot(sigmas, mean, marker=marker(label), ms=4, color=colour(label), label=label)
-        ax.fill_between(sigmas, lo, hi, color=colour(label), alpha=.2, lw=0)
+        ax.fill_between(sigmas, mean - below, mean + above, color=colour(label), alpha=.2, lw=0)
     ax.set(xlabel=noise, ylabel='δE (fraction misclassified)')
     legend(ax)
     return ax
@@ -80,12 +131,19 @@ def mean_curve(
     )->tuple:
     "(t, mean over pairs) on the union of the pairs' points, each pair interpolated linearly."
     t = np.unique(rows.t.to_numpy(float))
-    return t, np.mean([np.interp(t, p.t, p[column]) for _, p in rows.sort_values('t').groupby(PAIR)], axis=0)
+    curves = []
+    for _, pair in rows.sort_values('t').groupby(PAIR):
+        curves.append(np.interp(t, pair.t, pair[column]))
+    return t, np.mean(curves, axis=0)
 
+# %% ../nbs/9_study/figures.ipynb #draw_curves
 def draw_curves(ax, rows:pd.DataFrame, column:str, label:str, **style):
     "Each pair as a thin line, their mean as a thick one."
-    for _, p in rows.sort_values('t').groupby(PAIR): ax.plot(p.t, p[column], color=colour(label), lw=.6, alpha=.4, **style)
-    ax.plot(*mean_curve(rows, column), marker=marker(label), markevery=.2, ms=5, color=colour(label), lw=2, label=label, **style)
+    paint = colour(label)
+    for _, pair in rows.sort_values('t').groupby(PAIR):
+        ax.plot(pair.t, pair[column], color=paint, lw=.6, alpha=.4, **style)
+    t, mean = mean_curve(rows, column)
+    ax.plot(t, mean, marker=marker(label), markevery=.2, ms=5, color=paint, lw=2, label=label, **style)
 
 # %% ../nbs/9_study/figures.ipynb #plot_paths
 def plot_paths(
@@ -95,17 +153,28 @@ def plot_paths(
     ):
     "Error (or loss) between two minima of one class before and after each removal that was measured, side by side."
     removals = measured(paths)
-    ax = np.atleast_1d(new_axes(ax, (2.25*max(2, len(removals)), 2.6), len(removals)))
-    for a, removal in zip(ax, removals):
+    size = (2.25*max(2, len(removals)), 2.6)
+    axes = np.atleast_1d(new_axes(ax, size, len(removals)))
+    for a, removal in zip(axes, removals):
         for label in classes(paths):
             rows = pick(paths, label, removal=removal)
             if len(rows): draw_curves(a, rows, column, label)
         a.set(title=f'removed: {removal}', xlabel=ALONG)
-    ax[0].set_ylabel(ERROR if column=='error' else 'loss (nats)')
-    legend(ax[-1], loc='center left', bbox_to_anchor=(1.02, .5))      # beside the curves
-    return ax
+    axes[0].set_ylabel(ERROR if column=='error' else 'loss (nats)')
+    legend(axes[-1], loc='center left', bbox_to_anchor=(1.02, .5))      # beside the curves
+    return axes
 
 # %% ../nbs/9_study/figures.ipynb #distance_matrix
+def networks_in(
+    rows:pd.DataFrame    # PAIR columns
+    )->list:
+    "(label, seed) of the networks of a table of pairs, sorted by class."
+    seen = set()
+    for label, seed in ends(rows):
+        seen |= set(zip(rows[label], rows[seed]))
+    order = classes(rows)
+    return sorted(seen, key=lambda net: (order.index(net[0]), net[1]))
+
 def distance_matrix(
     distances:pd.DataFrame,   # PAIR matching rms
     matching:str='greedy',
@@ -113,12 +182,28 @@ def distance_matrix(
     )->pd.DataFrame:
     "Symmetric table over all networks, (label, seed) sorted by class; NaN where not measured and on the diagonal."
     rows = distances[distances.matching==matching]
-    nets = sorted({(r[l], r[s]) for l, s in ends(rows) for r in rows.to_dict('records')}, key=lambda n: (classes(rows).index(n[0]), n[1]))
+    nets = networks_in(rows)
     matrix = pd.DataFrame(math.nan, index=nets, columns=nets)
     for la, sa, lb, sb, d in rows[[*PAIR, column]].itertuples(index=False):
-        i, j = nets.index((la, sa)), nets.index((lb, sb))
-        matrix.iloc[i, j] = matrix.iloc[j, i] = d
+        i = nets.index((la, sa))
+        j = nets.index((lb, sb))
+        matrix.iloc[i, j] = d
+        matrix.iloc[j, i] = d
     return matrix
+
+# %% ../nbs/9_study/figures.ipynb #label_classes
+def label_classes(ax, labels:list):
+    "The axes of a table over networks that are sorted by class: white lines between classes, a name for each."
+    starts = [i for i, label in enumerate(labels) if i==0 or label!=labels[i-1]]
+    for i in starts[1:]:
+        ax.axhline(i-.5, color='white', lw=2)
+        ax.axvline(i-.5, color='white', lw=2)
+    stops = [*starts[1:], len(labels)]
+    middle = [(a + b - 1)/2 for a, b in zip(starts, stops)]
+    names = [labels[i] for i in starts]
+    ax.set_xticks(middle, names, rotation=30, ha='right')
+    ax.set_yticks(middle, names)
+    ax.tick_params(length=0)
 
 # %% ../nbs/9_study/figures.ipynb #plot_distances
 def plot_distances(
@@ -130,17 +215,15 @@ def plot_distances(
     ):
     "Heat map of the distances between all networks after one matching; lines separate the classes."
     ax = new_axes(ax)
-    m = distance_matrix(distances, matching, column)
-    if m.empty: legend(ax); return ax
-    image = ax.imshow(np.ma.masked_invalid(m.to_numpy(float)), cmap='cividis')
-    labels = [l for l, _ in m.index]
-    starts = [i for i, l in enumerate(labels) if i==0 or l!=labels[i-1]]
-    for i in starts[1:]:
-        ax.axhline(i-.5, color='white', lw=2); ax.axvline(i-.5, color='white', lw=2)
-    middle = [np.mean([i for i, x in enumerate(labels) if x==labels[s]]) for s in starts]
-    ax.set_xticks(middle, [labels[s] for s in starts], rotation=30, ha='right'); ax.set_yticks(middle, [labels[s] for s in starts])
-    ax.tick_params(length=0)
-    ax.figure.colorbar(image, ax=ax, label=f'{unit or ("rms angle" if column=="rms" else column) + " (rad)"}, {matching}')
+    matrix = distance_matrix(distances, matching, column)
+    if matrix.empty:
+        legend(ax)
+        return ax
+    values = np.ma.masked_invalid(matrix.to_numpy(float))
+    image = ax.imshow(values, cmap='cividis')
+    label_classes(ax, [label for label, _ in matrix.index])
+    name = 'rms angle' if column=='rms' else column
+    ax.figure.colorbar(image, ax=ax, label=f'{unit or name + " (rad)"}, {matching}')
     return ax
 
 # %% ../nbs/9_study/figures.ipynb #plot_barriers
@@ -149,19 +232,30 @@ def plot_barriers(
     ax=None
     ):
     "Mean barrier within each class by removal, with the 95% interval over networks; faint dots are pairs."
-    ax, removals = new_axes(ax), measured(barriers)
+    ax = new_axes(ax)
+    removals = measured(barriers)
     labels = classes(barriers)
     for k, label in enumerate(labels):
-        at = np.arange(len(removals)) + .7*((k+.5)/len(labels) - .5)
+        beside = .7*((k+.5)/len(labels) - .5)
+        at = np.arange(len(removals)) + beside
         for x, removal in zip(at, removals):
             rows = pick(barriers, label, removal=removal)
             ax.plot([x]*len(rows), rows.value, '.', ms=4, alpha=.3, color=colour(label))
-        mean, lo, hi, _ = np.array([mean_interval(barriers, 'value', label, removal=r) for r in removals], dtype=float).T
-        ax.errorbar(at, mean, yerr=[mean-lo, hi-mean], linestyle='none', marker=marker(label), ms=5, capsize=2, color=colour(label), label=label)
+        mean, below, above = mean_and_arms(barriers, 'value', label, [dict(removal=r) for r in removals])
+        style = dict(marker=marker(label), ms=5, capsize=2, color=colour(label), label=label)
+        ax.errorbar(at, mean, yerr=[below, above], linestyle='none', **style)
     ax.set_xticks(range(len(removals)), removals)
     ax.set(xlabel='symmetries removed', ylabel='barrier (fraction misclassified)')
     legend(ax)
     return ax
+
+# %% ../nbs/9_study/figures.ipynb #write_numbers
+def write_numbers(ax, values:np.ndarray):
+    "Every number of a heat map in its place, dark on light and light on dark."
+    middle = np.nanmax(values)/2
+    for (i, j), v in np.ndenumerate(values):
+        text = f'{v:.3g}' if math.isfinite(v) else '–'
+        ax.text(j, i, text, ha='center', va='center', fontsize=8, color='black' if v>middle else 'white')
 
 # %% ../nbs/9_study/figures.ipynb #plot_across
 def plot_across(
@@ -179,10 +273,7 @@ def plot_across(
     labels = list(matrix)
     values = matrix.to_numpy(float)
     image = ax.imshow(np.ma.masked_invalid(values), cmap='cividis', vmin=0)
-    middle = np.nanmax(values)/2
-    for (i, j), v in np.ndenumerate(values):
-        text = f'{v:.3g}' if math.isfinite(v) else '–'
-        ax.text(j, i, text, ha='center', va='center', fontsize=8, color='black' if v>middle else 'white')
+    write_numbers(ax, values)
     ax.set_xticks(range(len(labels)), labels)
     ax.set_yticks(range(len(labels)), labels)
     ax.tick_params(length=0)
@@ -198,11 +289,15 @@ def plot_bend(
     ):
     "Error along paths with one bend (solid) and along the straight ones (dashed), mean per class and each pair thin."
     ax = new_axes(ax)
-    bent = bend_paths[(bend_paths.removal==removal) & (bend_paths.steps==bend_paths.steps.max())]
+    longest = bend_paths.steps==bend_paths.steps.max()
+    bent = bend_paths[(bend_paths.removal==removal) & longest]
     for label in classes(bent):
         draw_curves(ax, pick(bent, label), 'error', label)
         rows = pick(paths, label, removal=removal)
-        if len(rows): ax.plot(*mean_curve(rows, 'error'), '--', marker=marker(label), markevery=.2, ms=4, mfc='white', color=colour(label), lw=1.2)
+        if rows.empty: continue
+        t, mean = mean_curve(rows, 'error')
+        style = dict(marker=marker(label), markevery=.2, ms=4, mfc='white', lw=1.2)
+        ax.plot(t, mean, '--', color=colour(label), **style)
     ax.set_yscale('symlog', linthresh=1e-3)
     ax.set(xlabel=ALONG, ylabel=ERROR, ylim=(0, None))
     legend(ax, title='solid: one bend\ndashed: straight', loc='upper left', bbox_to_anchor=(1, 1))
@@ -216,38 +311,63 @@ def plane_map(
     "Contours of the error on the plane; the three networks as triangles."
     ax = new_axes(ax)
     top = max(frame.error.max(), 1e-3)
-    image = ax.tricontourf(frame.x, frame.y, frame.error, levels=np.linspace(0, top, 13), cmap='viridis')
-    for n in frame[frame.network.isin([*'abc'])].itertuples():
+    levels = np.linspace(0, top, 13)
+    image = ax.tricontourf(frame.x, frame.y, frame.error, levels=levels, cmap='viridis')
+    corners = frame[frame.network.isin([*'abc'])]
+    for n in corners.itertuples():
         ax.plot(n.x, n.y, '^', color='white', mec='black')
         ax.annotate(n.network, (n.x, n.y), (5, 5), textcoords='offset points', color='white')
-    ax.set(aspect='equal', xlabel='first direction (rad)', ylabel='second direction (rad)', title=f'statistics: {frame.statistics.iloc[0]}')
+    ax.set(aspect='equal', xlabel='first direction (rad)', ylabel='second direction (rad)')
+    ax.set_title(f'statistics: {frame.statistics.iloc[0]}')
     ax.figure.colorbar(image, ax=ax, label=ERROR)
     return ax
 
-# %% ../nbs/9_study/figures.ipynb #plot_layers
+# %% ../nbs/9_study/figures.ipynb #layer_parts
 READABLE = 40             # names of layers on one axis
 
+def layer_parts(
+    layers:pd.DataFrame  # PAIR metric layer rms
+    )->tuple:
+    "The names of the layers that were measured both ways, and the rows of each (metric, layer)."
+    rows = layers[layers.layer!='all']
+    each = dict(list(rows.groupby(['metric', 'layer'])))
+    names = []
+    for name in dict.fromkeys(rows.layer):
+        if ('weights', name) in each and ('data', name) in each: names.append(name)
+    return names, each
+
+def name_layers(ax, names:list):
+    "Their names on the axis, or nothing but their number where these are too many to read."
+    few = len(names)<=READABLE
+    if few: ax.set_xticks(range(len(names)), names, rotation=90 if len(names)>4 else 0, fontsize=6)
+    ax.set_xlabel('layer' if few else 'layer, counted from the input')
+
+# %% ../nbs/9_study/figures.ipynb #plot_layers
 def plot_layers(
     layers:pd.DataFrame,  # PAIR metric layer rms
     ax=None
     ):
-    "Mean angle over the pairs of each class with its 95% interval over networks, for every layer whose outputs the data reach, in weights (full) and under the data (hollow)."
+    "Mean angle over the pairs of each class, layer by layer: in weights (full) and under the data (hollow)."
     ax = new_axes(ax, (6.4, 3.2))
-    rows = layers[layers.layer!='all']
-    each = dict([*rows.groupby(['metric', 'layer'])])
-    names = [n for n in dict.fromkeys(rows.layer) if ('weights', n) in each and ('data', n) in each]
+    names, each = layer_parts(layers)
     many = len(names)>READABLE
-    for label in classes(rows):
-        for metric, style, fill in (('weights', '-', colour(label)), ('data', '--', 'white')):
-            mean, lo, hi, _ = np.array([mean_interval(each[metric, n], 'rms', label) for n in names], dtype=float).T
-            ax.errorbar(range(len(names)), mean, (mean-lo, hi-mean), ls=style, marker=marker(label), ms=2 if many else 4, elinewidth=.3 if many else 1, mfc=fill, lw=1, color=colour(label), label=f'{label}, {metric}')
+    style = dict(ms=2 if many else 4, elinewidth=.3 if many else 1, lw=1)
+    for label in classes(layers[layers.layer!='all']):
+        for metric, line, fill in (('weights', '-', colour(label)), ('data', '--', 'white')):
+            parts = [mean_and_arms(each[metric, n], 'rms', label, [{}]) for n in names]
+            mean, below, above = np.array(parts).reshape(-1, 3).T
+            ax.errorbar(range(len(names)), mean, (below, above), ls=line, marker=marker(label), mfc=fill,
+                        color=colour(label), label=f'{label}, {metric}', **style)
     ax.axhline(math.pi/2, color='#999999', lw=.8)
-    if not many: ax.set_xticks(range(len(names)), names, rotation=90 if len(names)>4 else 0, fontsize=6)
-    ax.set(xlabel='layer, counted from the input' if many else 'layer', ylabel='rms angle (rad)')
+    name_layers(ax, names)
+    ax.set_ylabel('rms angle (rad)')
     legend(ax, fontsize=6, loc='center left', bbox_to_anchor=(1, .5))
     return ax
 
 # %% ../nbs/9_study/figures.ipynb #plot_widths
+WIDTH_MARKERS = ('o', 's', '^', 'D')      # one for each removal
+WIDTH_LINES = ('-', '--', '-.', ':')
+
 def plot_widths(
     widths:pd.DataFrame,  # PAIR width removal value
     ax=None,
@@ -256,12 +376,18 @@ def plot_widths(
     "Mean barrier with its 95% interval over networks, over the width, for each removal."
     ax = new_axes(ax)
     for k, removal in enumerate(measured(widths)):
-        at = sorted(set(widths.width[widths.removal==removal]))
+        own = widths[widths.removal==removal]
+        at = sorted(set(own.width))
         if not at: continue
-        mean, lo, hi, _ = np.array([mean_interval(widths, 'value', label, removal=removal, width=w) for w in at], dtype=float).T
-        ax.errorbar(np.array(at)*1.03**k, mean, (mean-lo, hi-mean), fmt='os^D'[k]+['-', '--', '-.', ':'][k], ms=4, lw=1, color=f'C{k}', label=f'removed: {removal}')
+        mean, below, above = mean_and_arms(own, 'value', label, [dict(width=w) for w in at])
+        beside = np.array(at)*1.03**k
+        style = dict(marker=WIDTH_MARKERS[k], ls=WIDTH_LINES[k], ms=4, lw=1, color=f'C{k}')
+        ax.errorbar(beside, mean, (below, above), label=f'removed: {removal}', **style)
     ax.set(xscale='log', xlabel='width (factor on the channels)', ylabel=f'barrier, {ERROR}')
-    if len(widths): ax.set_xticks(at, [f'{w:g}' for w in at]); ax.minorticks_off()
+    if len(widths):
+        every = sorted(set(widths.width))
+        ax.set_xticks(every, [f'{w:g}' for w in every])
+        ax.minorticks_off()
     legend(ax, fontsize=7)
     return ax
 
@@ -270,11 +396,29 @@ def claim_scale(
     claim             # a row of the claims table
     )->tuple:
     "(estimate, lo, hi) relative to the threshold, positive for the claim, the largest finite one ±1."
-    sign = 1 if claim.direction=='>' else -1
-    x = sign*(np.array([claim.estimate, claim.lo, claim.hi], dtype=float) - claim.threshold)
-    size = np.abs(x[np.isfinite(x)]).max(initial=0) or 1.
-    mid, lo, hi = (x/size).tolist()
-    return (mid, lo, hi) if sign>0 else (mid, hi, lo)
+    values = np.array([claim.estimate, claim.lo, claim.hi], dtype=float) - claim.threshold
+    finite = np.abs(values[np.isfinite(values)])
+    size = finite.max(initial=0) or 1.
+    mid, lo, hi = (values/size).tolist()
+    if claim.direction=='>': return mid, lo, hi
+    return -mid, -hi, -lo
+
+# %% ../nbs/9_study/figures.ipynb #draw_claim
+def draw_claim(ax, y:int, claim):
+    "One row of the forest plot."
+    x, lo, hi = claim_scale(claim)
+    paint = VERDICT_COLOURS[claim.verdict]
+    fill = paint if math.isfinite(lo) else 'white'
+    ax.plot([lo, hi], [y, y], color=paint, lw=2)
+    ax.plot(x, y, VERDICT_MARKERS[claim.verdict], ms=5, color=paint, mfc=fill)
+    numbers = Interval(claim.estimate, claim.lo, claim.hi, claim.n)
+    ax.text(1.1, y, f'{numbers}  n={claim.n}', va='center', fontsize=7)
+
+def verdict_legend(ax):
+    "The markers of all verdicts, above the plot."
+    for verdict, paint in VERDICT_COLOURS.items():
+        ax.plot([], [], marker=VERDICT_MARKERS[verdict], color=paint, label=verdict)
+    legend(ax, fontsize=7, loc='lower left', bbox_to_anchor=(-.3, 1), ncols=5)
 
 # %% ../nbs/9_study/figures.ipynb #plot_claims
 def plot_claims(
@@ -283,17 +427,16 @@ def plot_claims(
     ):
     "Forest plot: estimate and 95% interval of each claim against its threshold; colour and marker say the verdict."
     ax = new_axes(ax, (8, .24*len(claims) + .9))
-    for y, c in enumerate(claims.itertuples()):
-        (x, lo, hi), paint = claim_scale(c), VERDICT_COLOURS[c.verdict]
-        ax.plot([lo, hi], [y, y], color=paint, lw=2)
-        ax.plot(x, y, VERDICT_MARKERS[c.verdict], ms=5, color=paint, mfc=paint if math.isfinite(lo) else 'white')
-        ax.text(1.1, y, f'{Interval(c.estimate, c.lo, c.hi, c.n)}  n={c.n}', va='center', fontsize=7)
+    for y, claim in enumerate(claims.itertuples()):
+        draw_claim(ax, y, claim)
     ax.axvline(0, color='black', lw=.8)
-    for y in np.flatnonzero(claims.group.values[1:]!=claims.group.values[:-1]): ax.axhline(y+.5, color='#999999', lw=.6)
+    groups = claims.group.values
+    for y in np.flatnonzero(groups[1:]!=groups[:-1]):
+        ax.axhline(y+.5, color='#999999', lw=.6)
     ax.set_yticks(range(len(claims)), claims.statement, fontsize=7)
     ax.set_xticks([-.7, 0, .8], ['against', 'threshold', 'for the claim'], fontsize=7)
     ax.set(xlim=(-1.05, 2.9), ylim=(len(claims)-.5, -.5))
-    ax.tick_params(length=0); ax.spines[:].set_visible(False)
-    for v, paint in VERDICT_COLOURS.items(): ax.plot([], [], marker=VERDICT_MARKERS[v], color=paint, label=v)
-    legend(ax, fontsize=7, loc='lower left', bbox_to_anchor=(-.3, 1), ncols=5)
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    verdict_legend(ax)
     return ax

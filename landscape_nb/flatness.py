@@ -7,7 +7,7 @@ __all__ = ['draw', 'shaken', 'ordered', 'measured', 'local_energy', 'tangent_ene
 
 # %% ../nbs/6_landscape/flatness.ipynb #imports
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 from .alignment import align
@@ -23,11 +23,17 @@ def draw(
     generator:torch.Generator|None=None # on the CPU
 )->State: # a standard normal for each named tensor
     "One direction of noise, drawn in the order of the names."
-    return {k: torch.randn(p[k].shape, generator=generator, dtype=p[k].dtype).to(p[k].device) for k in sorted(names)}
+    z = {}
+    for k in sorted(names):
+        v = p[k]
+        z[k] = torch.randn(v.shape, generator=generator, dtype=v.dtype).to(v.device)
+    return z
 
 def shaken(p:State, z:State, sigma:float)->State:
     "θ ⊙ (1 + σ z)."
-    return {k: v*(1+sigma*z[k]) if k in z else v for k, v in p.items()}
+    out = dict(p)
+    for k in z: out[k] = p[k]*(1 + sigma*z[k])
+    return out
 
 # %% ../nbs/6_landscape/flatness.ipynb #order
 def ordered(
@@ -36,33 +42,78 @@ def ordered(
 )->State: # the same network
     "`p` with its units in an order, and with signs, that do not depend on those it came with."
     fixed = generic_state(p, T.sym.parameters, stream('order'))       # reads names and shapes alone
-    like = lambda k, v: v.to(p[k])
-    return align(T.sym, T.project({k: like(k, v) for k, v in fixed.items()}), p, 'greedy', torus=T).state
+    fixed = {k: v.to(p[k]) for k, v in fixed.items()}
+    return align(T.sym, T.project(fixed), p, 'greedy', torus=T).state
+
+# %% ../nbs/6_landscape/flatness.ipynb #check-question
+def _check_kinds(ev, T, generator):
+    "Refuse what is no evaluator, torus or generator."
+    if not isinstance(ev, Evaluator): raise ValueError(f'ev: wanted an Evaluator, got {type(ev).__name__}')
+    if not isinstance(T, Torus): raise ValueError(f'T: wanted a Torus, got {type(T).__name__}')
+    if generator is not None and not isinstance(generator, torch.Generator):
+        raise ValueError(f'generator: wanted a Generator, got {type(generator).__name__}')
+
+def _check_noise(sigmas, n_samples, tolerance):
+    "Refuse noise that is none, and numbers of draws from which no standard error comes."
+    good = isinstance(sigmas, Iterable) and len(sigmas) > 0 and all(0 < s < math.inf for s in sigmas)
+    if not good or n_samples < 2:
+        raise ValueError(f'wanted n_samples >= 2 and one or more sigmas > 0, got {n_samples} and {sigmas}')
+    if tolerance is not None and tolerance <= 0:
+        raise ValueError(f'tolerance: wanted a standard error > 0, got {tolerance}')
+
+# %% ../nbs/6_landscape/flatness.ipynb #measured-state
+def _checked(ev, T, p, sigmas, n_samples, tolerance, order, generator):
+    "The state that is measured, or what is wrong with the question."
+    _check_kinds(ev, T, generator)
+    _check_noise(sigmas, n_samples, tolerance)
+    p = T.project(p)
+    for k in sorted(T.sym.parameters):
+        if not p[k].isfinite().all(): raise SymmetryError(f'state: {k} holds NaN or infinity')
+    if order: p = ordered(T, p)
+    return {k: v.to(ev.device) for k, v in p.items()}
 
 # %% ../nbs/6_landscape/flatness.ipynb #measured
 def measured(
     rounds:Iterator[list[float]],  # one draw after the other: the error on every σ
-    clean:float, sigmas:Sequence[float],
-    n_samples:int, tolerance:float|None, most:int
+    clean:float,                   # the error without noise
+    sigmas:Sequence[float],
+    n_samples:int,
+    tolerance:float|None,
+    most:int
 ):  # DataFrame: sigma, energy, se, n
     "Mean and standard error over draws; with a tolerance, draws until no standard error is above it."
     import pandas as pd
+    limit = n_samples if tolerance is None else most
     rows = []
-    while len(rows) < (n_samples if tolerance is None else most):
+    while len(rows) < limit:
         rows.append(next(rounds))
-        if tolerance is not None and len(rows) >= n_samples and max(torch.tensor(rows, dtype=torch.float64).std(0))/len(rows)**.5 <= tolerance: break
+        if tolerance is None or len(rows) < n_samples: continue
+        if _standard_error(rows).max() <= tolerance: break
     rows = torch.tensor(rows, dtype=torch.float64) - clean
-    return pd.DataFrame(dict(sigma=[float(s) for s in sigmas], energy=rows.mean(0).numpy(), se=(rows.std(0)/len(rows)**.5).numpy(), n=len(rows)))
+    table = pd.DataFrame(dict(sigma=[float(s) for s in sigmas]))
+    table['energy'] = rows.mean(0).numpy()
+    table['se'] = _standard_error(rows).numpy()
+    table['n'] = len(rows)
+    return table
 
-def _checked(ev, T, p, sigmas, n_samples, tolerance, order, generator):
-    "The state that is measured, or what is wrong with the question."
-    for what, v, kind in (('ev', ev, Evaluator), ('T', T, Torus), ('generator', generator, torch.Generator)):
-        if not isinstance(v, kind) and not (what == 'generator' and v is None): raise ValueError(f'{what}: wanted {"an" if what == "ev" else "a"} {kind.__name__}, got {type(v).__name__}')
-    if not isinstance(sigmas, Iterable) or not len(sigmas) or n_samples < 2 or not all(0 < s < math.inf for s in sigmas): raise ValueError(f'wanted n_samples >= 2 and one or more sigmas > 0, got {n_samples} and {sigmas}')
-    if tolerance is not None and tolerance <= 0: raise ValueError(f'tolerance: wanted a standard error > 0, got {tolerance}')
-    p = T.project(p)
-    if bad := [k for k in sorted(T.sym.parameters) if not bool(p[k].isfinite().all())]: raise SymmetryError(f'state: {bad[0]} holds NaN or infinity')
-    return {k: v.to(ev.device) for k, v in (ordered(T, p) if order else p).items()}
+def _standard_error(rows):
+    "[σ] of the mean over draws"
+    rows = torch.as_tensor(rows, dtype=torch.float64)
+    return rows.std(0)/len(rows)**.5
+
+# %% ../nbs/6_landscape/flatness.ipynb #errors-of
+def _errors(
+    ev:Evaluator,
+    p:State,
+    noisy:Callable[[float], State],   # what `p` becomes under noise of size σ
+    sigmas,
+    refresh:bool
+)->list[float]:
+    "The error at every σ, of one draw."
+    states = map(noisy, sigmas)
+    if refresh: states = map(ev.refresh, states)
+    examples = (p, noisy(1.)) if len(sigmas) > 3 else ()    # what does not differ between them is computed once
+    return [o.error for o in ev.scores(states, examples)]
 
 # %% ../nbs/6_landscape/flatness.ipynb #local-energy
 def local_energy(
@@ -81,8 +132,7 @@ def local_energy(
     def draws():
         while True:
             z = draw(p, T.sym.parameters, generator)
-            states = (shaken(p, z, s) for s in sigmas)
-            yield [o.error for o in ev.scores(map(ev.refresh, states) if refresh else states, (p, shaken(p, z, 1)) if len(sigmas) > 3 else ())]
+            yield _errors(ev, p, lambda sigma: shaken(p, z, sigma), sigmas, refresh)
     return measured(draws(), ev(p).error, sigmas, n_samples, tolerance, most)
 
 # %% ../nbs/6_landscape/flatness.ipynb #tangent
@@ -90,17 +140,23 @@ def tangent_energy(
     ev:Evaluator, T:Torus,
     p:State,                             # projected here if it is not canonical
     sigmas,                              # radians, each > 0
-    n_samples:int=20, generator:torch.Generator|None=None,
-    refresh:bool=False, tolerance:float|None=None, most:int=1000, order:bool=False   # as for `local_energy`
+    n_samples:int=20,
+    generator:torch.Generator|None=None,
+    refresh:bool=False,                  # this and what follows as for `local_energy`
+    tolerance:float|None=None,
+    most:int=1000,
+    order:bool=False
 ):  # DataFrame: sigma, energy, se, n
     "Mean error at a random point about σ radians away on every sphere, minus that of `p`."
-    p, generator = _checked(ev, T, p, sigmas, n_samples, tolerance, order, generator), generator or torch.default_generator
+    p = _checked(ev, T, p, sigmas, n_samples, tolerance, order, generator)
+    gen = generator or torch.default_generator
     def draws():
         while True:
-            now = generator.get_state()
-            def step(sigma): generator.set_state(now); return T.noise(p, sigma, generator)      # one direction for every σ
-            states = map(step, sigmas)
-            yield [o.error for o in ev.scores(map(ev.refresh, states) if refresh else states, (p, step(1.)) if len(sigmas) > 3 else ())]
+            now = gen.get_state()
+            def step(sigma):
+                gen.set_state(now)       # one direction for every σ
+                return T.noise(p, sigma, gen)
+            yield _errors(ev, p, step, sigmas, refresh)
     return measured(draws(), ev(p).error, sigmas, n_samples, tolerance, most)
 
 # %% ../nbs/6_landscape/flatness.ipynb #worst
@@ -111,27 +167,58 @@ def capped(
     "`v` cut to `radius` on every sphere, and relative to `p` elsewhere; with `stretch` brought to that length."
     length = T.spread(Tensor.square, T.place, v)[..., :-1].sqrt()
     live = torch.where(length > 0, length, 1.)
-    factor = torch.cat([radius/live if stretch else (radius/live).clamp_max(1.), torch.ones_like(live[..., :1])], -1)
+    factor = radius/live
+    if not stretch: factor = factor.clamp_max(1.)
+    flat = torch.ones_like(live[..., :1])
+    factor = torch.cat([factor, flat], -1)
     v = T.mix(v, v, factor, torch.zeros_like(factor))
-    onto = {k: T.loose(k, torch.ones_like(x), torch.zeros_like(x)).bool() for k, x in v.items()}        # which elements lie on spheres
-    flat = lambda x, y: y.sign()*x.abs()*radius if stretch else torch.minimum(torch.maximum(y, -radius*x.abs()), radius*x.abs())
-    return {k: torch.where(onto[k], x, flat(p[k], x)) for k, x in v.items()}
+    out = {}
+    for k, x in v.items():
+        ones = torch.ones_like(x)
+        onto = T.loose(k, ones, torch.zeros_like(x)).bool()        # which elements lie on spheres
+        out[k] = torch.where(onto, x, _relative(p[k], x, radius, stretch))
+    return out
 
+def _relative(x, y, radius, stretch):
+    "`y` cut to the radius relative to `x`, or of that size with the sign it has"
+    most = radius*x.abs()
+    if stretch: return y.sign()*x.abs()*radius
+    return torch.minimum(torch.maximum(y, -most), most)
+
+# %% ../nbs/6_landscape/flatness.ipynb #ascend
 def ascend(
-    ev:Evaluator, T:Torus, p:State, radius:float, steps:int, scale:float, generator:torch.Generator|None
+    ev:Evaluator, T:Torus, p:State,
+    radius:float,
+    steps:int,
+    scale:float,                          # of the logits
+    generator:torch.Generator|None
 )->State: # within `radius` of p on every sphere
     "One ascent of the loss from a random point."
-    z = {k: torch.randn(p[k].shape, generator=generator, dtype=p[k].dtype).to(p[k].device) for k in sorted(T.sym.parameters)}
-    v, batches = capped(T, T.tangent(p, z), p, radius/2, stretch=True), [*ev.parts()]
+    z = draw(p, T.sym.parameters, generator)
+    v = capped(T, T.tangent(p, z), p, radius/2, stretch=True)
+    batches = [*ev.parts()]
     for i in range(steps):
-        x, y = batches[i % len(batches)]
-        at = {k: o.detach().requires_grad_() for k, o in v.items()}
-        loss = nn.functional.cross_entropy(ev.forward(T.exp(p, at), x.to(v[min(v)].dtype) if x.is_floating_point() else x)*scale, y)
-        g = dict(zip(at, torch.autograd.grad(loss, [*at.values()], allow_unused=True)))
-        g = capped(T, T.tangent(p, {k: torch.zeros_like(v[k]) if o is None else o.nan_to_num() for k, o in g.items()}), p, 2*radius/max(1, steps), stretch=True)
-        v = capped(T, T.tangent(p, {k: v[k]+g[k] for k in v}), p, radius)
+        x, y = batches[i%len(batches)]
+        g = _slope(ev, T, p, v, x, y, scale)
+        g = capped(T, T.tangent(p, g), p, 2*radius/max(1, steps), stretch=True)
+        moved = {k: v[k] + g[k] for k in v}
+        v = capped(T, T.tangent(p, moved), p, radius)
     return T.exp(p, v)
 
+# %% ../nbs/6_landscape/flatness.ipynb #slope
+def _slope(ev, T, p, v, x, y, scale):
+    "The gradient of the loss of a batch in the tangent vector `v`; zero where the loss does not read it."
+    at = {k: o.detach().requires_grad_() for k, o in v.items()}
+    if x.is_floating_point(): x = x.to(v[min(v)].dtype)
+    logits = ev.forward(T.exp(p, at), x)*scale
+    loss = nn.functional.cross_entropy(logits, y)
+    found = torch.autograd.grad(loss, [*at.values()], allow_unused=True)
+    g = {}
+    for k, o in zip(at, found):
+        g[k] = torch.zeros_like(v[k]) if o is None else o.nan_to_num()
+    return g
+
+# %% ../nbs/6_landscape/flatness.ipynb #worst-case
 def worst_case(
     ev:Evaluator, T:Torus,
     p:State,                             # projected here if it is not canonical
@@ -139,16 +226,28 @@ def worst_case(
     n_samples:int=3,                     # random starts; with a tolerance the fewest
     generator:torch.Generator|None=None,
     steps:int=20,                        # of an ascent, each on a batch
-    refresh:bool=False, tolerance:float|None=None, most:int=100, order:bool=False   # as for `local_energy`
+    refresh:bool=False,                  # this and what follows as for `local_energy`
+    tolerance:float|None=None,
+    most:int=100,
+    order:bool=False
 ):  # DataFrame: sigma, energy, se, n, worst
     "Error after projected ascent within σ radians on every sphere, minus that of `p`: mean over starts, and the largest."
     p = _checked(ev, T, p, sigmas, n_samples, tolerance, order, generator)
-    z, top = ev.forward(p, ev.batches(p, ev.batch_size)[0]).detach(), [0.]*len(sigmas)
-    scale, clean = 4/max((z-z.mean(1, True)).square().mean().sqrt().item(), 1e-30), ev(p).error
+    scale = _logit_scale(ev, p)
+    clean = ev(p).error
+    rounds = []
     def starts():
         while True:
             found = [ascend(ev, T, p, s, steps, scale, generator) for s in sigmas]
-            errors = [ev(ev.refresh(o) if refresh else o).error for o in found]
-            top[:] = map(max, top, errors)
-            yield errors
-    return measured(starts(), clean, sigmas, n_samples, tolerance, most).assign(worst=[o-clean for o in top])
+            if refresh: found = map(ev.refresh, found)
+            rounds.append([ev(o).error for o in found])
+            yield rounds[-1]
+    table = measured(starts(), clean, sigmas, n_samples, tolerance, most)
+    return table.assign(worst=[max(errors) - clean for errors in zip(*rounds)])
+
+def _logit_scale(ev, p):
+    "What brings the logits of `p` on a batch to a standard deviation of 4 around their mean."
+    first = ev.batches(p, ev.batch_size)[0]
+    z = ev.forward(p, first).detach()
+    centred = z - z.mean(1, True)
+    return 4/max(centred.square().mean().sqrt().item(), 1e-30)

@@ -29,8 +29,9 @@ from .training.engine import prepare
 from .evaluation.twin import laid_out
 
 # %% ../nbs/5_training/optimizers.ipynb #names
-_all_ = ['RULES', 'SCHEDULES', 'Replicas', 'coupling', 'rate', 'ALGORITHMS', 'CLASSES', 'CONTROLS', 'LABELS',
-         'MATCHED', 'PRESETS', 'Recipe', 'RecipeError', 'recipe_for', 'register_recipe', 'algorithm']
+_all_ = [
+    'RULES', 'SCHEDULES', 'Replicas', 'coupling', 'rate', 'ALGORITHMS', 'CLASSES', 'CONTROLS', 'LABELS',
+    'MATCHED', 'PRESETS', 'Recipe', 'RecipeError', 'recipe_for', 'register_recipe', 'algorithm']
 MAX_ERROR = .005                                 # a run that ends above this training error is no minimum
 
 # %% ../nbs/5_training/optimizers.ipynb #starts
@@ -42,9 +43,10 @@ def _copies(recipe):
 def starts(recipe:Recipe, data:Data) -> list[nn.Module]:
     "The networks that a run begins with, on the device of the data: the replicas of rsgd, else one"
     nets = []
-    channels, size = data.shape[0], data.shape[1]
+    channels, size = data.shape[:2]
     for a in range(_copies(recipe)):
-        seed = recipe.seed if a == 0 or recipe.one_start else (recipe.seed, a)
+        same = a == 0 or recipe.one_start
+        seed = recipe.seed if same else (recipe.seed, a)
         net = make_model(recipe.arch, data.classes, channels, size, recipe.width, seed)
         for p in net.parameters():
             if p.min() < p.max(): p *= recipe.init
@@ -55,14 +57,19 @@ def starts(recipe:Recipe, data:Data) -> list[nn.Module]:
 # %% ../nbs/5_training/optimizers.ipynb #streams
 def streams(recipe:Recipe, device='cpu') -> dict[str, torch.Generator]:
     "Generators of a run: for each replica order of the images (CPU) and augmentation (device); noise of the rule (CPU)"
-    who, out = (recipe.algorithm, recipe.seed), {}
+    who = recipe.algorithm, recipe.seed
     copies = range(_copies(recipe))
-    for a in copies: out[f'order {a}'] = stream('order', recipe.seed, a)
+    out = {}
+    for a in copies:
+        out[f'order {a}'] = stream('order', recipe.seed, a)
     if recipe.augment:
-        for a in copies: out[f'augment {a}'] = stream('augment', *who, a, device=device)
-    if FACTS[recipe.algorithm].draws: out['langevin'] = stream('langevin', *who)
+        for a in copies:
+            out[f'augment {a}'] = stream('augment', *who, a, device=device)
+    if FACTS[recipe.algorithm].draws:
+        out['langevin'] = stream('langevin', *who)
     return out
 
+# %% ../nbs/5_training/optimizers.ipynb #random-labels
 def random_labels(recipe:Recipe, data:Data) -> Tensor:
     "[n] labels on the device of the data: for a share `corrupt` of the images uniform over the classes"
     y = data.y_train.cpu()
@@ -81,30 +88,35 @@ class Phase(NamedTuple):
 
 def phases(r:Recipe) -> list[Phase]:
     "What a run consists of, in order"
-    first = [Phase('random', r.random_epochs, r.random_lr, r.random_hold)] if r.algorithm == 'adv' else []
-    return [*first, Phase('true', r.epochs, r.lr, r.hold)]
+    true = Phase('true', r.epochs, r.lr, r.hold)
+    if r.algorithm != 'adv': return [true]
+    random = Phase('random', r.random_epochs, r.random_lr, r.random_hold)
+    return [random, true]
 
 def passes(r:Recipe) -> int:
     "What a run costs at most: gradients per image"
-    return sum(p.epochs for p in phases(r))*_copies(r)*FACTS[r.algorithm].gradients
+    epochs = sum(p.epochs for p in phases(r))
+    return epochs*_copies(r)*FACTS[r.algorithm].gradients
 
+# %% ../nbs/5_training/optimizers.ipynb #phase-rate
 def _rate(r, phase, t):
     "The rate at the share `t` of a phase; that of swa ends its descent where the mean begins"
-    share = r.swa_start if r.algorithm == 'swa' else 1.
-    floor = r.swa_lr if r.algorithm == 'swa' else 0.
-    return phase.lr*rate(
-        min(1., t/max(share, 1e-12)),
-        phase.hold,
-        r.warmup/phase.epochs/max(share, 1e-12),
-        r.schedule,
-        floor)
+    averaged = r.algorithm == 'swa'
+    share = r.swa_start if averaged else 1.
+    floor = r.swa_lr if averaged else 0.
+    share = max(share, 1e-12)
+    warmup = r.warmup/phase.epochs/share
+    return phase.lr*rate(min(1., t/share), phase.hold, warmup, r.schedule, floor)
 
 # %% ../nbs/5_training/optimizers.ipynb #check-together
-def _stops(r): return r.stop is not None or r.stop_loss is not None
+def _stops(r):
+    "Whether a run may end before its last epoch."
+    return r.stop is not None or r.stop_loss is not None
 
 def _check_together(recipes:Sequence[Recipe]):
     "Refuse recipes that cannot be one run."
-    if len({replace(r, seed=0, label='') for r in recipes}) > 1:
+    kinds = {replace(r, seed=0, label='') for r in recipes}
+    if len(kinds) > 1:
         raise RecipeError('recipes that train together differ in their seeds alone')
     if len(recipes) > 1 and _stops(recipes[0]):
         raise RecipeError('recipes that train together end together: stop and stop_loss are not possible')
@@ -112,39 +124,73 @@ def _check_together(recipes:Sequence[Recipe]):
 # %% ../nbs/5_training/optimizers.ipynb #batch-norm
 def _check_batch(net:nn.Module, x:Tensor, batch:int):
     "Refuse batches of one image where a normalisation by the batch has one number per channel, which has no variance"
-    if min(batch, len(x)) > 1: return
+    images = min(batch, len(x))
+    if images > 1: return
     try:
         with torch.no_grad(): copy.deepcopy(net).train()(x[:1])
     except ValueError as e:
-        raise RecipeError(f'batch: wanted at least 2 images for a network with batch norm, got {min(batch, len(x))} ({e})') from None
+        wanted = 'batch: wanted at least 2 images for a network with batch norm'
+        raise RecipeError(f'{wanted}, got {images} ({e})') from None
 
 # %% ../nbs/5_training/optimizers.ipynb #training
 class Training:
     "An unfinished run, or several of one kind: `epoch` takes it one pass further, `save` and `load` use a checkpoint"
-    def __init__(self, recipes:Recipe|Sequence[Recipe], data:Data, batched:bool|None=None):
+    def __init__(self,
+        recipes:Recipe|Sequence[Recipe],    # several: they differ in their seeds alone
+        data:Data,
+        batched:bool|None=None              # as in `prepare`
+    ):
         self.recipes = [recipes] if isinstance(recipes, Recipe) else list(recipes)
         _check_together(self.recipes)
-        self.recipe, self.data = self.recipes[0], data
-        nets = [net for r in self.recipes for net in starts(r, data)]
-        _check_batch(nets[0], data.x_train, self.recipe.batch)
-        self.nets, self.gradient = prepare(nets, _copies(self.recipe), batched)
-        self.labels = dict(true=[data.y_train]*len(self.recipes))        # labels of every run, by their kind
-        if self.recipe.algorithm == 'adv': self.labels['random'] = [random_labels(r, data) for r in self.recipes]
-        self.gens = {}                                                   # (run, name) -> generator
-        for i, r in enumerate(self.recipes):
-            for k, g in streams(r, data.x_train.device).items(): self.gens[i, k] = g
-        self.gens[0, 'global'] = torch.default_generator
-        opt, kept = descent(self.nets, self.recipe), memory(self.nets, self.recipe)
-        self.motion = Motion(self.nets, opt, None, self.gens.get((0, 'langevin')), memory=kept)
+        self.recipe = self.recipes[0]
+        self.data = data
+        self._networks(batched)
+        self._labels()
+        self._generators()
+        kept = memory(self.nets, self.recipe)
+        self.motion = Motion(self.nets, descent(self.nets, self.recipe), None, memory=kept)
+        self.motion.generator = self.gens.get((0, 'langevin'))
         self.logs = [[] for _ in self.recipes]
         self.random_errors = [None for _ in self.recipes]
-        self.earlier = None                                              # with `stop_loss`: the state one epoch ago
-        self.step, self.began = 0, {}                                    # in the epoch; generators at its start
-        self.tally = torch.zeros(2, len(nets), dtype=torch.float64, device=data.x_train.device)
-        self.before, self.clock = 0., time.monotonic()                   # seconds of earlier processes
+        self.earlier = None                         # with `stop_loss`: the state one epoch ago
+        self.step = 0                               # in the epoch
+        self.began = {}                             # generators at the start of the epoch
+        self.before = 0.                            # seconds of earlier processes
+        self.clock = time.monotonic()
 
-    @property
-    def seconds(self) -> float: return self.before + time.monotonic() - self.clock
+# %% ../nbs/5_training/optimizers.ipynb #training-networks
+@patch
+def _networks(self:Training, batched) -> None:
+    "The networks of all runs, as rows of one matrix, and their gradient"
+    nets = []
+    for r in self.recipes: nets += starts(r, self.data)
+    _check_batch(nets[0], self.data.x_train, self.recipe.batch)
+    self.nets, self.gradient = prepare(nets, _copies(self.recipe), batched)
+    device = self.data.x_train.device
+    self.tally = torch.zeros(2, len(nets), dtype=torch.float64, device=device)
+
+@patch
+def _labels(self:Training) -> None:
+    "The labels of every run, by their kind"
+    self.labels = {}
+    self.labels['true'] = [self.data.y_train]*len(self.recipes)
+    if self.recipe.algorithm == 'adv':
+        self.labels['random'] = [random_labels(r, self.data) for r in self.recipes]
+
+# %% ../nbs/5_training/optimizers.ipynb #training-generators
+@patch
+def _generators(self:Training) -> None:
+    "(run, name) -> generator, and that of torch, from which networks draw"
+    self.gens = {}
+    for i, r in enumerate(self.recipes):
+        found = streams(r, self.data.x_train.device)
+        for k, g in found.items(): self.gens[i, k] = g
+    self.gens[0, 'global'] = torch.default_generator
+
+@patch(as_prop=True)
+def seconds(self:Training) -> float:
+    "Time spent on the run so far, by all processes"
+    return self.before + time.monotonic() - self.clock
 
 # %% ../nbs/5_training/optimizers.ipynb #checkpoints
 KEPT = ('logs', 'step', 'random_errors')         # what a checkpoint writes beside tensors and the time
@@ -152,58 +198,77 @@ KEPT = ('logs', 'step', 'random_errors')         # what a checkpoint writes besi
 @patch
 def live(self:Training) -> dict[str, Tensor]:
     "The tensors that training changes in place, by name"
-    out = dict(w=self.nets.w, tally=self.tally) | self.motion.carried
+    out = dict(w=self.nets.w, tally=self.tally)
+    out |= self.motion.carried
     for a, net in enumerate(self.nets.nets):
         for k, b in net.named_buffers(): out[f'{a} {k}'] = b
     return out
 
+# %% ../nbs/5_training/optimizers.ipynb #save
 @patch
 def save(self:Training, checkpoint:Checkpoint) -> None:
+    "Write all that a restart needs"
     tensors = self.live()
     for (i, k), g in self.gens.items():
         began = self.began.get((i, k))
-        tensors[f'generator {i} {k}'] = g.get_state() if began is None else began
-    for k, v in (self.earlier or {}).items(): tensors[f'earlier {k}'] = v
+        if began is None: began = g.get_state()
+        tensors[f'generator {i} {k}'] = began
+    if self.earlier:
+        for k, v in self.earlier.items(): tensors[f'earlier {k}'] = v
     record = {k: getattr(self, k) for k in KEPT}
-    checkpoint.save(tensors, record | dict(seconds=self.seconds))
+    record['seconds'] = self.seconds
+    checkpoint.save(tensors, record)
 
+# %% ../nbs/5_training/optimizers.ipynb #load
 @patch
 @torch.no_grad()
 def load(self:Training, checkpoint:Checkpoint) -> None:
+    "Go on from a checkpoint, where there is one"
     saved = checkpoint.load()
     if not saved: return
     for k, v in self.live().items(): v.copy_(saved.tensors[k])
-    for (i, k), g in self.gens.items(): g.set_state(saved.tensors[f'generator {i} {k}'])
+    for (i, k), g in self.gens.items():
+        g.set_state(saved.tensors[f'generator {i} {k}'])
     for k in KEPT: setattr(self, k, saved.record[k])
-    device = self.data.x_train.device
-    names = [k for k in saved.tensors if k.startswith('earlier ')]
-    self.earlier = {k.removeprefix('earlier '): saved.tensors[k].to(device) for k in names} or None
-    self.before, self.clock = saved.record['seconds'], time.monotonic()
+    earlier = {}
+    for k, v in saved.tensors.items():
+        if k.startswith('earlier '):
+            name = k.removeprefix('earlier ')
+            earlier[name] = v.to(self.data.x_train.device)
+    self.earlier = earlier or None
+    self.before = saved.record['seconds']
+    self.clock = time.monotonic()
 
 # %% ../nbs/5_training/optimizers.ipynb #batches
-FLIPPED = ('fashion_mnist', 'cifar10', 'cifar100')       # images that stay what they are in a mirror
-
 @patch
 def batches(self:Training) -> list[tuple]:
     "For each step of one epoch a tuple of index tensors, one per network"
-    n, device = len(self.data.y_train), self.data.x_train.device
+    n = len(self.data.y_train)
     b = min(self.recipe.batch, n)
-    full, orders = n//b*b, []
+    full = n//b*b
+    orders = []
     self.began = {}
     for k, g in self.gens.items():
-        if not k[1].startswith('order'): continue
+        _, name = k
+        if not name.startswith('order'): continue
         self.began[k] = g.get_state()
         order = torch.randperm(n, generator=g)[:full]
-        orders.append(order.to(device).split(b))
+        order = order.to(self.data.x_train.device)
+        orders.append(order.split(b))
     return list(zip(*orders))
+
+# %% ../nbs/5_training/optimizers.ipynb #images
+FLIPPED = ('fashion_mnist', 'cifar10', 'cifar100')       # images that stay what they are in a mirror
 
 @patch
 def images(self:Training, a:int, i:Tensor) -> Tensor:
     "[b, c, h, w] images for network `a`, changed at random where the recipe says so"
-    x, r = self.data.x_train.index_select(0, i), self.recipe
+    x = self.data.x_train.index_select(0, i)
+    r = self.recipe
     if r.augment:
         run, replica = divmod(a, self.nets.y)
-        x = augment(x, self.gens[run, f'augment {replica}'], flip=r.dataset in FLIPPED)
+        gen = self.gens[run, f'augment {replica}']
+        x = augment(x, gen, flip=r.dataset in FLIPPED)
     return laid_out(x, self.nets.last)
 
 # %% ../nbs/5_training/optimizers.ipynb #begin
@@ -219,58 +284,72 @@ def begin(self:Training, phase:Phase) -> None:
 def shuffle(self:Training) -> None:
     "The entries of every tensor in another order"
     for a, net in enumerate(self.nets.nets):
-        gen = stream('shuffle', self.recipes[a//self.nets.y].seed)
+        run = self.recipes[a//self.nets.y]
+        gen = stream('shuffle', run.seed)
         for p in net.parameters():
             order = torch.randperm(p.numel(), generator=gen)
-            p.copy_(p.flatten()[order.to(p.device)].view_as(p))
+            moved = p.flatten()[order.to(p.device)]
+            p.copy_(moved.view_as(p))
 
 # %% ../nbs/5_training/optimizers.ipynb #step
 @patch
 def take_step(self:Training, t:float, phase:Phase, indices:tuple) -> dict:
     "One step of the rule at the share `t` of a phase, on the images of each network -> what it logs"
-    m, y = self.motion, self.nets.y
+    m = self.motion
     m.opt.param_groups[0]['lr'] = _rate(self.recipe, phase, t)
     xs, ys = [], []
     for a, i in enumerate(indices):
+        labels = self.labels[phase.labels][a//self.nets.y]
         xs.append(self.images(a, i))
-        ys.append(self.labels[phase.labels][a//y].index_select(0, i))
+        ys.append(labels.index_select(0, i))
     counted = False
     def gradient():
         nonlocal counted
-        found = self.gradient(xs, ys)
-        if not counted: self.tally.add_(torch.stack([o.double() for o in found]))     # before any move of the step
+        wrong, loss = self.gradient(xs, ys)
+        if not counted:                        # a step is counted where it begins, before any move
+            self.tally[0] += wrong
+            self.tally[1] += loss
         counted = True
     m.gradient = gradient
-    with torch.no_grad(): return RULES[self.recipe.algorithm](m, self.recipe, t)
+    rule = RULES[self.recipe.algorithm]
+    with torch.no_grad(): return rule(m, self.recipe, t)
 
 # %% ../nbs/5_training/optimizers.ipynb #epoch
 @patch
 def epoch(self:Training, phase:Phase, e:int, checkpoint:Checkpoint|None=None) -> list[dict]:
     "Epoch `e` (from 0) of a phase -> a row for each log"
     if e == 0 and self.step == 0: self.begin(phase)
-    steps, note = self.batches(), {}
+    steps = self.batches()
     n = len(steps)
+    note = {}
     for j in range(self.step, n):
         self.motion.last = j + 1 == n
         t = (e + j/n)/phase.epochs
         note = self.take_step(t, phase, steps[j])
         self.step = j + 1
         if checkpoint and checkpoint.due() and not self.motion.last: self.save(checkpoint)
-    return self.close(phase, e, note, n*len(steps[0][0]))
+    seen = n*len(steps[0][0])
+    return self.close(phase, e, note, seen)
 
+# %% ../nbs/5_training/optimizers.ipynb #close
 @patch
 def close(self:Training, phase:Phase, e:int, note:dict, images:int) -> list[dict]:
     "End an epoch in which each network saw so many images"
-    wrong, loss = self.tally.view(2, len(self.recipes), self.nets.y).mean(2).tolist()
-    b, rows = min(self.recipe.batch, len(self.data.y_train)), []
+    sums = self.tally.view(2, len(self.recipes), self.nets.y)
+    wrong, loss = sums.mean(2).tolist()
+    b = min(self.recipe.batch, len(self.data.y_train))
     lr = self.motion.opt.param_groups[0]['lr']
+    rows = []
     for w, l in zip(wrong, loss):
         l = l*b/images if math.isfinite(l) else None
-        rows.append(dict(labels=phase.labels, epoch=e + 1, error=w/images, loss=l, lr=lr, **note))
+        row = dict(labels=phase.labels, epoch=e + 1, error=w/images, loss=l, lr=lr)
+        rows.append(row | note)
     if self.nets.y > 1:
-        for row, d in zip(rows, self.nets.distances().tolist()): row['distance'] = d
+        distances = self.nets.distances().tolist()
+        for row, d in zip(rows, distances): row['distance'] = d
     self.tally.zero_()
-    self.step, self.began = 0, {}
+    self.step = 0
+    self.began = {}
     return rows
 
 # %% ../nbs/5_training/optimizers.ipynb #minimum
@@ -286,35 +365,48 @@ class Minimum:
     accepted: bool
     reason: str                # why not accepted; ''
     random_error: float|None   # adv: exact error on the random labels at the end of their phase
+
     def __repr__(self):
-        return (f'Minimum({self.recipe.label} {self.recipe.arch} {self.recipe.dataset} seed {self.recipe.seed}: '
-                f'train error {self.train.error:.4f}, test error {self.test.error:.4f}'
-                + (f', error on random labels {self.random_error:.4f}' if self.random_error is not None else '')
-                + (')' if self.accepted else f'; not accepted: {self.reason})'))
+        r = self.recipe
+        out = f'Minimum({r.label} {r.arch} {r.dataset} seed {r.seed}: '
+        out += f'train error {self.train.error:.4f}, test error {self.test.error:.4f}'
+        if self.random_error is not None: out += f', error on random labels {self.random_error:.4f}'
+        if self.accepted: return out + ')'
+        return out + f'; not accepted: {self.reason})'
 
 # %% ../nbs/5_training/optimizers.ipynb #reason
 MAX_RANDOM = .05     # `adv` that ends above this error on its random labels has not fitted them
 
 def _reason(log, error, classes, random_error=None):
     "Why a run is no minimum, or ''"
-    if log[-1]['loss'] is None:
-        return f'diverged: the loss is not finite in epoch {log[-1]["epoch"]} on the {log[-1]["labels"]} labels'
-    if error >= .95*(1 - 1/classes): return f'diverged or never began: train error {error:.4f} is that of chance'
+    end = log[-1]
+    chance = 1 - 1/classes
+    if end['loss'] is None:
+        return f'diverged: the loss is not finite in epoch {end["epoch"]} on the {end["labels"]} labels'
+    if error >= .95*chance:
+        return f'diverged or never began: train error {error:.4f} is that of chance'
     if random_error is not None and not random_error <= MAX_RANDOM:
         return f'error {random_error:.4f} on the random labels is above {MAX_RANDOM}'
-    return '' if error <= MAX_ERROR else f'train error {error:.4f} is above {MAX_ERROR}'
+    if error <= MAX_ERROR: return ''
+    return f'train error {error:.4f} is above {MAX_ERROR}'
 
 # %% ../nbs/5_training/optimizers.ipynb #printer
 def _printer(recipe, every=5.):
     "A reporter that logs a line at most once in `every` seconds"
-    last, epochs = time.monotonic(), {p.labels: p.epochs for p in phases(recipe)}
+    last = time.monotonic()
+    epochs = {p.labels: p.epochs for p in phases(recipe)}
     def show(row):
         nonlocal last
         if time.monotonic() - last < every: return
         last = time.monotonic()
         log.info(
             '%s seed %s: %s labels, epoch %d of %d, error %.4f',
-            recipe.label, recipe.seed, row['labels'], row['epoch'], epochs[row['labels']], row['error'])
+            recipe.label,
+            recipe.seed,
+            row['labels'],
+            row['epoch'],
+            epochs[row['labels']],
+            row['error'])
     return show
 
 # %% ../nbs/5_training/optimizers.ipynb #result
@@ -327,20 +419,24 @@ def result(self:Training, i:int) -> State:
 
 @patch
 def finished(self:Training) -> bool:
-    "Whether all runs have diverged, or the one has reached its training error"
+    "Whether all runs have diverged, or the one has reached its training error or loss"
     rows = [log[-1] for log in self.logs if log]
     if not rows: return False
     if all(row['loss'] is None for row in rows): return True
-    return (self.reached()
-            or rows[0].get('train_error', math.inf) <= (-1. if self.recipe.stop is None else self.recipe.stop))
+    if self.reached(): return True
+    stop = self.recipe.stop
+    return stop is not None and rows[0].get('train_error', math.inf) <= stop
 
+# %% ../nbs/5_training/optimizers.ipynb #read-random
 @patch
 def read_random(self:Training) -> None:
     "The exact error of every run on its random labels"
-    rows, errors = self.nets.mean(), []
+    rows = self.nets.mean()
+    errors = []
     for i, y in enumerate(self.labels['random']):
         ev = Evaluator(self.nets.nets[0], (self.data.x_train, y))
-        errors.append(ev(self.nets.state(i, rows[i])).error)
+        score = ev(self.nets.state(i, rows[i]))
+        errors.append(score.error)
     self.random_errors = errors
 
 # %% ../nbs/5_training/optimizers.ipynb #stop-loss
@@ -351,19 +447,22 @@ def read_true(self:Training,
     share:float      # of the phase that is over
 ) -> None:
     "Exact training error and loss after an epoch; unless the run has reached its loss, the state is kept for the next"
-    r, state = self.recipe, self.result(0)
+    r = self.recipe
+    state = self.result(0)
     error, loss = _finite(ev(state))
     row['train_error'] = error
     if r.stop_loss is None: return
     row['train_loss'] = loss
-    open_ = r.algorithm == 'rsgd' and share < r.collapse
-    row['reached'] = not open_ and loss is not None and loss <= r.stop_loss and error <= MAX_ERROR
+    apart = r.algorithm == 'rsgd' and share < r.collapse
+    low = loss is not None and loss <= r.stop_loss
+    row['reached'] = low and not apart and error <= MAX_ERROR
     if not row['reached']: self.earlier = state
 
 @patch
 def reached(self:Training) -> bool:
     "Whether the loss that was wanted has been reached"
-    return bool(self.logs[0]) and self.logs[0][-1].get('reached', False)
+    log = self.logs[0]
+    return bool(log) and log[-1].get('reached', False)
 
 @patch
 def ended(self:Training, ev:Evaluator) -> State:
@@ -379,33 +478,45 @@ def crossing(
     halvings:int=10
 ) -> State:
     "The state between two where the loss falls to `loss`, its statistics recomputed"
-    low, high, best = 0., 1., after
-    for _ in range(0 if before is None else halvings):
+    if before is None: return after
+    low, high = 0., 1.
+    best = after
+    for _ in range(halvings):
         t = (low + high)/2
         between = {}
         for k, v in after.items():
             between[k] = torch.lerp(before[k], v, t) if v.is_floating_point() else v
         between = ev.refresh(between)
-        if ev(between).loss <= loss: high, best = t, between
-        else: low = t
+        if ev(between).loss <= loss:
+            high = t
+            best = between
+        else:
+            low = t
     return best
 
 # %% ../nbs/5_training/optimizers.ipynb #train
-def _finite(score): return [v if math.isfinite(v) else None for v in score]
+def _finite(score):
+    "Error and loss; None for what is not finite."
+    return [v if math.isfinite(v) else None for v in score]
 
 def _run(run:Training, checkpoint:Checkpoint, report) -> None:
     "All epochs that are left"
     r = run.recipe
     ev = Evaluator(run.nets.nets[0], run.data.train)
-    todo = [(phase, e) for phase in phases(r) for e in range(phase.epochs)]
-    for phase, e in todo[len(run.logs[0]):]:
+    todo = []
+    for phase in phases(r):
+        for e in range(phase.epochs): todo.append((phase, e))
+    done = len(run.logs[0])
+    for phase, e in todo[done:]:
         if run.finished(): break
         rows = run.epoch(phase, e, checkpoint)
-        if _stops(r) and phase.labels == 'true': run.read_true(ev, rows[0], (e + 1)/phase.epochs)
+        true = phase.labels == 'true'
+        over = e + 1 == phase.epochs
+        if true and _stops(r): run.read_true(ev, rows[0], (e + 1)/phase.epochs)
         for log, row in zip(run.logs, rows): log.append(row)
-        if phase.labels == 'random' and e + 1 == phase.epochs: run.read_random()
+        if over and not true: run.read_random()
         if checkpoint.due(): run.save(checkpoint)
-        report(run.logs[0][-1])
+        report(rows[0])
 
 # %% ../nbs/5_training/optimizers.ipynb #seed-forward
 def _seed_forward(r:Recipe, device):
@@ -417,29 +528,38 @@ def _seed_forward(r:Recipe, device):
 # %% ../nbs/5_training/optimizers.ipynb #trained
 def _train(recipes, data, report, checkpoint, batched=None):
     "The computation behind `minimize` -> for each recipe tensors and record for the store"
-    device, found = data.x_train.device, []
-    with torch.random.fork_rng([device] if device.type == 'cuda' else []):
+    device = data.x_train.device
+    cards = [device] if device.type == 'cuda' else []
+    with torch.random.fork_rng(cards):
         _seed_forward(recipes[0], device)
         run = Training(recipes, data, batched)
         run.load(checkpoint)
         _run(run, checkpoint, report)
-    seconds = run.seconds/len(recipes)
-    evs = dict(train=Evaluator(run.nets.nets[0], data.train), test=Evaluator(run.nets.nets[0], data.test))
-    for i in range(len(recipes)):
-        state = run.ended(evs['train']) if run.reached() else run.result(i)
+    return _found(run, run.seconds/len(recipes))
+
+def _found(run, seconds):
+    "For each run its state, and the record of what was measured on it"
+    net = run.nets.nets[0]
+    train = Evaluator(net, run.data.train)
+    test = Evaluator(net, run.data.test)
+    found = []
+    for i, log in enumerate(run.logs):
+        state = run.ended(train) if run.reached() else run.result(i)
         state = {k: v.cpu().contiguous() for k, v in state.items()}
-        record = {k: _finite(ev(state)) for k, ev in evs.items()}
-        record |= dict(seconds=seconds, log=run.logs[i], random_error=run.random_errors[i])
+        record = dict(train=_finite(train(state)), test=_finite(test(state)))
+        record |= dict(seconds=seconds, log=log, random_error=run.random_errors[i])
         found.append((state, record))
     return found
 
 # %% ../nbs/5_training/optimizers.ipynb #minimum-spec
 def minimum_spec(recipe:Recipe, data:Data, kind:str='minimum', version:int=4) -> dict:
     "What a minimum is stored under: the images, and the recipe but for its label, which changes nothing in a training"
-    spec = dict(asdict(recipe), kind=kind, version=version, data=data.checksum)
+    spec = asdict(recipe)
+    spec |= dict(kind=kind, version=version, data=data.checksum)
     del spec['label']
     if spec.get('stop_loss', 0) is None: del spec['stop_loss']
-    if not own(recipe.algorithm): spec['algorithm_version'] = FACTS[recipe.algorithm].version
+    if not own(recipe.algorithm):
+        spec['algorithm_version'] = FACTS[recipe.algorithm].version
     return spec
 
 # %% ../nbs/5_training/optimizers.ipynb #images-of
@@ -447,13 +567,26 @@ def minimum_spec(recipe:Recipe, data:Data, kind:str='minimum', version:int=4) ->
 def _load(*args): return load_data(*args)
 
 def _data_of(recipe, data, device, error=RecipeError):
-    if data is not None and not isinstance(data, Data):
-        raise error(f'data: wanted Data, as load_data returns it, got {type(data).__name__}')
+    "The images of a recipe: those that were handed in, or loaded"
     if data is None: data = _load(recipe.dataset, recipe.n_train, 0, device)
-    if data.name != recipe.dataset or recipe.n_train not in (None, len(data.y_train)):
-        raise error(f'data: wanted {recipe.n_train or "all"} training images of {recipe.dataset}, '
-                    f'got {len(data.y_train)} of {data.name}')
+    if not isinstance(data, Data):
+        raise error(f'data: wanted Data, as load_data returns it, got {type(data).__name__}')
+    n = len(data.y_train)
+    if data.name != recipe.dataset or recipe.n_train not in (None, n):
+        wanted = f'{recipe.n_train or "all"} training images of {recipe.dataset}'
+        raise error(f'data: wanted {wanted}, got {n} of {data.name}')
     return data
+
+# %% ../nbs/5_training/optimizers.ipynb #check-minimize
+def _check_minimize(recipe, store):
+    "Refuse what is no recipe, and what is no store."
+    if not isinstance(recipe, Recipe):
+        kind = type(recipe).__name__
+        hint = ''
+        if kind == 'BinaryRecipe': hint = '; minimize_binary of landscape_nb.binary takes it'
+        raise RecipeError(f'recipe: wanted a Recipe, got {kind}{hint}')
+    if store is not None and not hasattr(store, 'remember'):
+        raise RecipeError(f'store: wanted a Store, such as Store(folder), got {store!r}')
 
 # %% ../nbs/5_training/optimizers.ipynb #minimize
 def minimize(
@@ -464,20 +597,35 @@ def minimize(
     progress:bool|Callable[[dict], None]=True, # lines of the log (`show_log`), or a function of each epoch's row
 ) -> Minimum:
     "Train as the recipe says, or return what was trained before; a killed run goes on from its last checkpoint"
-    if not isinstance(recipe, Recipe):
-        raise RecipeError(
-            f'recipe: wanted a Recipe, got {type(recipe).__name__}'
-            + ('; minimize_binary of landscape_nb.binary takes it' if type(recipe).__name__ == 'BinaryRecipe' else ''))
-    if store is not None and not hasattr(store, 'remember'):
-        raise RecipeError(f'store: wanted a Store, such as Store(folder), got {store!r}')
+    _check_minimize(recipe, store)
     data = _data_of(recipe, data, device)
-    report = progress if callable(progress) else _printer(recipe) if progress else lambda row: None
-    state, rec = (store or Store()).remember(
-        minimum_spec(recipe, data),
-        lambda checkpoint: _train([recipe], data, report, checkpoint)[0])
-    train, test = (Score(*(math.nan if v is None else v for v in rec[k])) for k in ('train', 'test'))
-    reason = _reason(rec['log'], train.error, data.classes, rec['random_error'])
-    return Minimum(recipe, state, train, test, rec['seconds'], rec['log'], not reason, reason, rec['random_error'])
+    if store is None: store = Store()
+    report = _reporter(progress, recipe)
+    def train(checkpoint):
+        found, = _train([recipe], data, report, checkpoint)
+        return found
+    state, record = store.remember(minimum_spec(recipe, data), train)
+    return _minimum(recipe, data, state, record)
+
+# %% ../nbs/5_training/optimizers.ipynb #minimize-parts
+def _reporter(progress, recipe):
+    "A function of each epoch's row of the log"
+    if callable(progress): return progress
+    if progress: return _printer(recipe)
+    return lambda row: None
+
+def _score(kept):
+    "A score as it was before `_finite`"
+    return Score(*(math.nan if v is None else v for v in kept))
+
+def _minimum(recipe, data, state, record):
+    "What was stored, and whether it is a minimum"
+    train = _score(record['train'])
+    test = _score(record['test'])
+    log = record['log']
+    random_error = record['random_error']
+    reason = _reason(log, train.error, data.classes, random_error)
+    return Minimum(recipe, state, train, test, record['seconds'], log, not reason, reason, random_error)
 
 # %% ../nbs/5_training/optimizers.ipynb #many
 def minimize_many(
@@ -489,17 +637,32 @@ def minimize_many(
     batched:bool|None=None,   # seeds together; None: on a GPU
 ) -> list[Minimum]:           # in the order of the recipes
     "`minimize` for each of them"
-    store, together = store or Store(), str(device).startswith('cuda') if batched is None else batched
-    if not together: return sweep([(minimize, (r, store, device, data, False)) for r in recipes], jobs)
+    store = store or Store()
+    if batched is None: batched = str(device).startswith('cuda')
+    if not batched:
+        calls = [(minimize, (r, store, device, data, False)) for r in recipes]
+        return sweep(calls, jobs)
     groups = {}
-    for r in recipes: groups.setdefault(replace(r, seed=0, label=''), []).append(r)
-    for group in groups.values():
-        images = _data_of(group[0], data, device)
-        specs = {canonical(spec): (spec, r) for r in group if not store.has(spec := minimum_spec(r, images))}
-        if len(specs) < 2 or _stops(group[0]): continue
-        name = digest([*specs])
-        checkpoint = Checkpoint(store.root/'minimum'/f'{name}.checkpoint', store.checkpoint_every, name)
-        found = _train([r for _, r in specs.values()], images, lambda row: None, checkpoint, True)
-        for (spec, _), one in zip(specs.values(), found): store.remember(spec, lambda cp: one)
-        checkpoint.remove()
+    for r in recipes:
+        kind = replace(r, seed=0, label='')
+        groups.setdefault(kind, []).append(r)
+    for kind, group in groups.items():
+        if not _stops(kind): _train_together(group, store, _data_of(kind, data, device))
     return [minimize(r, store, device, data, False) for r in recipes]
+
+# %% ../nbs/5_training/optimizers.ipynb #train-together
+def _train_together(group, store, data):
+    "Train recipes that differ in their seeds alone, and keep what comes out of each"
+    missing = {}                         # written spec -> (spec, recipe)
+    for r in group:
+        spec = minimum_spec(r, data)
+        if not store.has(spec): missing[canonical(spec)] = spec, r
+    if len(missing) < 2: return
+    name = digest([*missing])
+    path = store.root/'minimum'/f'{name}.checkpoint'
+    checkpoint = Checkpoint(path, store.checkpoint_every, name)
+    recipes = [r for _, r in missing.values()]
+    found = _train(recipes, data, lambda row: None, checkpoint, True)
+    for (spec, _), one in zip(missing.values(), found):
+        store.remember(spec, lambda cp: one)
+    checkpoint.remove()

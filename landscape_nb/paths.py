@@ -21,6 +21,28 @@ from .matching.similarity import rounded_products
 from .store import Checkpoint, stream
 from .torus import Torus
 
+# %% ../nbs/6_landscape/paths.ipynb #check-path
+def _check_path(points, torus):
+    "Refuse what is no chain of states of one network."
+    if not isinstance(points, (list, tuple)) or len(points) < 2:
+        raise ValueError(f'a path needs two points or more, got {type(points).__name__} of {len(points)}')
+    if torus is not None and not hasattr(torus, 'geodesic'):
+        raise ValueError(f'torus: wanted a Torus or None, got {type(torus).__name__}')
+    for i, p in enumerate(points):
+        if not isinstance(p, Mapping):
+            raise ValueError(f'point {i}: wanted the tensors of a network by name, got {type(p).__name__}')
+        odd = _differing(points[0], p)
+        if odd:
+            wanted = f'point {i}: wanted a state of the same network as point 0'
+            raise ValueError(f'{wanted}; another, missing or unexpected: {odd[:3]}')
+
+def _differing(p, q):
+    "The names of tensors that only one of two states has, or that have another shape."
+    odd = p.keys() ^ q.keys()
+    for k in p.keys() & q.keys():
+        if p[k].shape != q[k].shape: odd.add(k)
+    return sorted(odd)
+
 # %% ../nbs/6_landscape/paths.ipynb #path
 class Path:
     "A chain through `points`: `path(t)` is the state at t in [0, 1]."
@@ -30,28 +52,38 @@ class Path:
         logit_scale:float=1.,          # multiplies the logits when a loss is read on the path
         history:Sequence[dict]=()      # how the path was found
     ):
-        if not isinstance(points, (list, tuple)) or len(points) < 2: raise ValueError(f'a path needs two points or more, got {type(points).__name__} of {len(points)}')
-        if torus is not None and not hasattr(torus, 'geodesic'): raise ValueError(f'torus: wanted a Torus or None, got {type(torus).__name__}')
-        for i, p in enumerate(points):
-            if not isinstance(p, Mapping): raise ValueError(f'point {i}: wanted the tensors of a network by name, got {type(p).__name__}')
-            if odd := [k for k in points[0].keys() | p.keys() if k not in p or k not in points[0] or p[k].shape != points[0][k].shape]:
-                raise ValueError(f'point {i}: wanted a state of the same network as point 0; another, missing or unexpected: {sorted(odd)[:3]}')
-        self.points, self.torus, self.logit_scale, self.history = tuple(points), torus, logit_scale, tuple(history)
-        self.legs, self.theta = len(points)-1, {}
+        _check_path(points, torus)
+        self.points = tuple(points)
+        self.torus = torus
+        self.logit_scale = logit_scale
+        self.history = tuple(history)
+        self.legs = len(points) - 1
         self.knots = tuple(i/self.legs for i in range(len(points)))
+        self.theta = {}                # angles of the legs that were used
 
     def __call__(self, t:float)->State:
         if not 0 <= t <= 1: raise ValueError(f't: wanted a number in [0, 1], got {t}')
         if t in self.knots: return self.points[self.knots.index(t)]
-        i = min(int(t*self.legs), self.legs-1)
-        p, q, s = *self.points[i:i+2], t*self.legs - i
-        if not self.torus: return straight(p, q, s)
-        if i not in self.theta: self.theta[i] = self.torus.angles(p, q)
-        return self.torus.geodesic(p, q, s, self.theta[i])
+        leg = min(int(t*self.legs), self.legs-1)
+        return self.between(leg, t*self.legs - leg)
+
+# %% ../nbs/6_landscape/paths.ipynb #between
+@patch
+def between(self:Path, leg:int, t:float)->State:
+    "The state on a leg, at the share `t` of it."
+    p, q = self.points[leg:leg+2]
+    if not self.torus: return straight(p, q, t)
+    if leg not in self.theta:
+        self.theta[leg] = self.torus.angles(p, q)
+    return self.torus.geodesic(p, q, t, self.theta[leg])
 
 def straight(p:State, q:State, t:float)->State:
     "(1-t) p + t q for every floating tensor."
-    return with_estimates({k: torch.lerp(v, q[k], t) if v.is_floating_point() else v for k, v in p.items()})
+    out = dict(p)
+    for k, v in p.items():
+        if v.is_floating_point():
+            out[k] = torch.lerp(v, q[k], t)
+    return with_estimates(out)
 
 # %% ../nbs/6_landscape/paths.ipynb #removals
 REMOVALS = ('none', 'norm', 'permutation', 'both')
@@ -61,10 +93,17 @@ def removed(
     element:Callable[[State], State]   # the permutation that moves b next to a
 )->dict[str, Path]: # one path for each of REMOVALS
     "The four paths between a pair: before and after removing scales, permutations, both."
-    if not callable(element): raise ValueError(f'element: wanted what moves b, such as the element that align returns, got {type(element).__name__}')
+    if not callable(element):
+        wanted = 'wanted what moves b, such as the element that align returns'
+        raise ValueError(f'element: {wanted}, got {type(element).__name__}')
     p, q = T.project(a), T.project(b)
     scale = (T.radius(a)*T.radius(b))**.5
-    return dict(none=Path((a, b)), norm=Path((p, q), T, scale), permutation=Path((a, element(b))), both=Path((p, element(q)), T, scale))
+    out = {}
+    out['none'] = Path((a, b))
+    out['norm'] = Path((p, q), T, scale)
+    out['permutation'] = Path((a, element(b)))
+    out['both'] = Path((p, element(q)), T, scale)
+    return out
 
 # %% ../nbs/6_landscape/paths.ipynb #barrier
 @dataclass(frozen=True)
@@ -80,11 +119,32 @@ class Barrier:
     errors: Tensor = field(repr=False)   # [k]
     losses: Tensor = field(repr=False)   # [k]
 
-def _floor(ts:Tensor, errors:Tensor, over:str)->tuple[Tensor, Tensor]: # [k] what a height is measured from, [k] the share of E(1) in it
-    "The worse end (the first of equal ones), or the line between both."
-    u = ts if over == 'line' else torch.full_like(ts, float(errors[-1] > errors[0]))
-    return (1-u)*errors[0] + u*errors[-1], u
+# %% ../nbs/6_landscape/paths.ipynb #floor
+def _share(t:Tensor|float, errors:Tensor, over:str):
+    "u: the share of E(1) in what a height at t is measured from (the first of two ends that are equal)."
+    if over == 'line': return t
+    first, last = errors[0], errors[-1]
+    return float(last > first)
 
+def _highest(ts:Tensor, errors:Tensor, over:str)->int:
+    "Which point of the grid rises farthest above what heights are measured from."
+    u = _share(ts, errors, over)
+    first, last = errors[0], errors[-1]
+    floor = (1-u)*first + u*last
+    heights = errors - floor
+    return int(heights.argmax())
+
+# %% ../nbs/6_landscape/paths.ipynb #check-barrier
+def _check_barrier(ev, n_points, refine, over):
+    "Refuse a grid that is none, and a height that nobody defined."
+    if not isinstance(ev, Evaluator): raise ValueError(f'ev: wanted an Evaluator, got {type(ev).__name__}')
+    if not isinstance(n_points, int) or n_points < 3:
+        raise ValueError(f'n_points: wanted 3 or more, got {n_points}')
+    if not isinstance(refine, int) or refine < 0:
+        raise ValueError(f'refine: wanted a whole number >= 0, got {refine}')
+    if over not in ('ends', 'line'): raise ValueError(f"over: wanted 'ends' or 'line', got {over!r}")
+
+# %% ../nbs/6_landscape/paths.ipynb #barrier-of-path
 def barrier(
     ev:Evaluator, path:Callable[[float], State], # or a `Corrected` one
     n_points:int=21,          # even grid, ends included
@@ -93,119 +153,253 @@ def barrier(
     over:str='ends'           # 'ends': equation (1); 'line': equation (2)
 )->Barrier:
     "The height of the error along `path`."
-    if not isinstance(ev, Evaluator): raise ValueError(f'ev: wanted an Evaluator, got {type(ev).__name__}')
-    if not isinstance(n_points, int) or n_points < 3: raise ValueError(f'n_points: wanted 3 or more, got {n_points}')
-    if not isinstance(refine, int) or refine < 0: raise ValueError(f'refine: wanted a whole number >= 0, got {refine}')
-    if over not in ('ends', 'line'): raise ValueError(f"over: wanted 'ends' or 'line', got {over!r}")
-    seen = path if isinstance(path, Corrected) else Corrected(ev, path, statistics)
-    ts, top = torch.linspace(0, 1, n_points, dtype=torch.float64), 0
+    _check_barrier(ev, n_points, refine, over)
+    seen = path
+    if not isinstance(path, Corrected): seen = Corrected(ev, path, statistics)
+    ts = torch.linspace(0, 1, n_points, dtype=torch.float64)
     errors, losses, _ = ev.along(seen, ts.tolist())
-    for i in range(refine+1):
-        top = int((errors - _floor(ts, errors, over)[0]).argmax())
-        if i == refine: break
+    for _ in range(refine):
+        top = _highest(ts, errors, over)
         near = ts[max(top-1, 0):top+2]
-        new = (near[:-1]+near[1:])/2
+        new = (near[:-1] + near[1:])/2
         more = ev.along(seen, new.tolist())
         ts, order = torch.cat([ts, new]).sort()
-        errors, losses = torch.cat([errors, more.error])[order], torch.cat([losses, more.loss])[order]
-    t, u = ts[top].item(), _floor(ts, errors, over)[1][top].item()
+        errors = torch.cat([errors, more.error])[order]
+        losses = torch.cat([losses, more.loss])[order]
+    top = _highest(ts, errors, over)
+    t = ts[top].item()
+    value, half = _height(ev, seen, t, _share(t, errors, over))
+    return Barrier(value, value-half, value+half, t, seen.statistics, over, ts, errors, losses)
+
+# %% ../nbs/6_landscape/paths.ipynb #height
+def _height(ev, seen, t, u):
+    "The mean of d over the images, and half the length of its interval."
     first, last, e = (ev.wrong(seen(s)).double() for s in (0., 1., t))
     d = e - (1-u)*first - u*last
-    half = 1.96*d.std().item()/len(d)**.5
-    return Barrier(d.mean().item(), d.mean().item()-half, d.mean().item()+half, t, seen.statistics, over, ts, errors, losses)
+    sd = d.std().item()
+    half = 1.96*sd/len(d)**.5
+    return d.mean().item(), half
 
 # %% ../nbs/6_landscape/paths.ipynb #tally
 class Tally:
     "Running losses of n places; draws fall where they are high, a share of them evenly."
     def __init__(self,
-        n:int, even:float,    # share of even draws
+        n:int,
+        even:float,           # share of even draws
         power:float,          # the others are in proportion to loss**power
         pull:float            # weight of a new loss in the running mean
-    ): self.even, self.power, self.pull, self.loss = even, power, pull, torch.ones(n, dtype=torch.float64)
+    ):
+        self.even = even
+        self.power = power
+        self.pull = pull
+        self.loss = torch.ones(n, dtype=torch.float64)
 
     def draw(self, count:int, generator:torch.Generator)->Tensor:
         "int64 [count] different places."
         w = self.loss**self.power
-        return torch.multinomial(self.even/len(w) + (1-self.even)*w/w.sum(), count, generator=generator)
+        chance = self.even/len(w) + (1-self.even)*w/w.sum()
+        return torch.multinomial(chance, count, generator=generator)
 
     def add(self, places:Tensor, losses:Tensor):
         "What was met there; a loss that is not finite counts as 100."
-        self.loss[places] += self.pull*(losses.double().nan_to_num(100.).clamp(1e-6, 100.) - self.loss[places])
+        met = losses.double().nan_to_num(100.).clamp(1e-6, 100.)
+        self.loss[places] += self.pull*(met - self.loss[places])
 
 # %% ../nbs/6_landscape/paths.ipynb #descent
 class Descent:
     "Adam for one point, on the torus where there is one."
     def __init__(self, point:State, names:Sequence[str], torus:Torus|None=None):
-        self.point, self.torus, self.steps = {k: v.clone(memory_format=torch.contiguous_format) if k in names else v for k, v in point.items()}, torus, 0
-        self.mean, self.square = ({k: torch.zeros_like(self.point[k]) for k in names} for _ in range(2))
+        self.torus = torus
+        self.steps = 0
+        self.point = dict(point)
+        self.mean, self.square = {}, {}
+        for k in names:
+            v = point[k].clone(memory_format=torch.contiguous_format)
+            self.point[k] = v
+            self.mean[k] = torch.zeros_like(v)
+            self.square[k] = torch.zeros_like(v)
 
     @torch.no_grad()
     def step(self, grad:State, lr:float, betas:tuple=(.9, .99), eps:float=1e-8):
         "Move the point down `grad`."
-        grad = {k: g.contiguous() for k, g in grad.items()}      # the fused step goes through memory, whatever the strides
-        moved = {k: torch.zeros_like(g) for k, g in grad.items()} if self.torus else self.point      # from zero: a step, for the torus to walk
-        of = lambda s: [s[k] for k in grad]
-        taken = torch.full((len(grad),), float(self.steps), device=next(iter(grad.values())).device).unbind()
-        adam(of(moved), [*grad.values()], of(self.mean), of(self.square), [], [*taken], fused=True, amsgrad=False, beta1=betas[0], beta2=betas[1], lr=lr, weight_decay=0., eps=eps, maximize=False)
-        self.steps += 1
-        if self.torus: self.point = self.torus.exp(self.point, self.torus.tangent(self.point, moved))
+        move = self.point
+        if self.torus:                   # from zero: a step, for the torus to walk
+            move = {k: torch.zeros_like(self.point[k]) for k in grad}
+        self.add_step(move, grad, lr, betas, eps)
+        if self.torus:
+            along = self.torus.tangent(self.point, move)
+            self.point = self.torus.exp(self.point, along)
 
+# %% ../nbs/6_landscape/paths.ipynb #adam
+@patch
+def add_step(self:Descent, moved:State, grad:State, lr:float, betas:tuple, eps:float):
+    "One step of Adam, added to `moved` in place."
+    names = [*grad]
+    device = grad[names[0]].device
+    taken = torch.full((len(names),), float(self.steps), device=device)
+    self.steps += 1
+    adam(
+        [moved[k] for k in names],
+        [grad[k].contiguous() for k in names],
+        [self.mean[k] for k in names],
+        [self.square[k] for k in names],
+        [],
+        [*taken.unbind()],
+        fused=True,
+        amsgrad=False,
+        beta1=betas[0],
+        beta2=betas[1],
+        lr=lr,
+        weight_decay=0.,
+        eps=eps,
+        maximize=False)
+
+# %% ../nbs/6_landscape/paths.ipynb #rate
 def rate(step:int, steps:int, warm:float=.05)->float:
     "Share of the full rate at `step` (from 0): a linear rise over the first `warm` of the steps, then a cosine to 0."
-    return min((step+1)/(warm*steps), .5*(1+math.cos(math.pi*max(0., step/steps-warm)/(1-warm))))
+    rise = (step+1)/(warm*steps)
+    done = step/steps
+    over = max(0., done-warm)
+    angle = math.pi*over/(1-warm)
+    fall = .5*(1 + math.cos(angle))
+    return min(rise, fall)
 
 # %% ../nbs/6_landscape/paths.ipynb #bends
 class Bends:
     "The unfinished training of a chain."
-    def __init__(self, ev:Evaluator, points:Sequence[State], torus:Torus|None, logit_scale:float, generator:torch.Generator):
-        self.ev, self.ends, self.torus, self.logit_scale, self.generator = ev, (points[0], points[-1]), torus, logit_scale, generator
-        self.logits, names = batch_logits(ev.net), sorted(k for k, _ in ev.net.named_parameters())
+    def __init__(self,
+        ev:Evaluator,
+        points:Sequence[State],    # the ends, and between them the bends at their start
+        torus:Torus|None,
+        logit_scale:float,
+        generator:torch.Generator
+    ):
+        self.ev = ev
+        self.ends = points[0], points[-1]
+        self.torus = torus
+        self.logit_scale = logit_scale
+        self.generator = generator
+        self.logits = batch_logits(ev.net)
+        names = sorted(k for k, _ in ev.net.named_parameters())
         self.inner = [Descent(p, names, torus) for p in points[1:-1]]
-        self.times, self.images = Tally(8*(len(points)-1), even=.25, power=1., pull=.1), Tally(len(ev.y), even=.5, power=1., pull=.5)
-        self.done, self.history = 0, []
+        legs = len(points) - 1
+        self.times = Tally(8*legs, even=.25, power=1., pull=.1)
+        self.images = Tally(len(ev.y), even=.5, power=1., pull=.5)
+        self.done = 0
+        self.history = []
 
-    def path(self, points:Sequence[State])->Path: return Path((self.ends[0], *points, self.ends[1]), self.torus, self.logit_scale, self.history)
+# %% ../nbs/6_landscape/paths.ipynb #bends-path
+@patch
+def path(self:Bends, points:Sequence[State])->Path:
+    "The chain through the ends and these points."
+    first, last = self.ends
+    return Path((first, *points, last), self.torus, self.logit_scale, self.history)
 
-    def found(self)->Path:
-        "The chain as it is now: bends on the torus, their normalisation statistics recomputed."
-        return self.path([self.ev.refresh(self.torus.project(d.point) if self.torus else d.point) for d in self.inner])
+@patch
+def found(self:Bends)->Path:
+    "The chain as it is now: bends on the torus, their normalisation statistics recomputed."
+    points = []
+    for d in self.inner:
+        point = self.torus.project(d.point) if self.torus else d.point
+        points.append(self.ev.refresh(point))
+    return self.path(points)
 
-    def known(self, grad:Tensor|None, v:Tensor)->Tensor:
-        "A gradient; zeros for a tensor that the logits do not read."
-        return torch.zeros_like(v) if grad is None else grad
+# %% ../nbs/6_landscape/paths.ipynb #bend-step
+@patch
+def step(self:Bends, lr:float, batch:int):
+    "One t, one batch, one step of the bends beside t."
+    bins = len(self.times.loss)
+    bin_ = self.times.draw(1, self.generator)
+    inside = torch.rand(1, generator=self.generator)
+    t = (bin_ + inside).item()/bins
+    images = self.images.draw(batch, self.generator)
+    losses = self.descend(t, images, lr)
+    self.images.add(images, losses)
+    at = torch.tensor([int(t*bins)])
+    self.times.add(at, losses.mean()[None])
 
-    def step(self, lr:float, batch:int):
-        "One t, one batch, one step of the bends beside t."
-        t = (self.times.draw(1, self.generator) + torch.rand(1, generator=self.generator)).item()/len(self.times.loss)
-        idx = self.images.draw(batch, self.generator)
-        free = [{k: d.point[k].detach().requires_grad_() for k in d.mean} for d in self.inner]
-        path = self.path([{**d.point, **f} for d, f in zip(self.inner, free)])
-        near = [j for j in (int(t*path.legs)-1, int(t*path.legs)) if 0 <= j < len(free)]
-        at = idx.to(self.ev.device)
-        with rounded_products(self.ev.device.type == 'cuda'):
-            losses = nn.functional.cross_entropy(self.logits(path(t), self.ev.x.index_select(0, at))*self.logit_scale, self.ev.y[at], reduction='none')
-            grads = iter(torch.autograd.grad(losses.mean(), [v for j in near for v in free[j].values()], allow_unused=True))
-        for j in near: self.inner[j].step({k: self.known(next(grads), v) for k, v in free[j].items()}, lr)
-        self.images.add(idx, losses.detach().cpu())
-        self.times.add(torch.tensor([int(t*len(self.times.loss))]), losses.detach().mean().cpu()[None])
+# %% ../nbs/6_landscape/paths.ipynb #bend-losses
+@patch
+def descend(self:Bends, t:float, images:Tensor, lr:float)->Tensor: # [batch] on the CPU
+    "The loss of some images at t, before the bends beside t have moved down its mean."
+    leg = int(t*(len(self.inner)+1))
+    near = self.inner[max(leg-1, 0):leg+1]
+    free = {}                            # (bend, name) -> tensor with a gradient
+    for d in near:
+        for k in d.mean: free[d, k] = d.point[k].detach().requires_grad_()
+    with rounded_products(self.ev.device.type == 'cuda'):
+        losses = self.losses(t, images, free)
+        found = torch.autograd.grad(losses.mean(), [*free.values()], allow_unused=True)
+    grads = {d: {} for d in near}
+    for (d, k), g in zip(free, found):
+        if g is None: g = torch.zeros_like(d.point[k])       # the logits do not read this tensor
+        grads[d][k] = g
+    for d in near: d.step(grads[d], lr)
+    return losses.detach().cpu()
+
+@patch
+def losses(self:Bends, t:float, images:Tensor, free:dict)->Tensor: # [batch]
+    "The loss of some images at t, with some tensors of the bends replaced"
+    points = []
+    for d in self.inner:
+        changed = {k: v for (of, k), v in free.items() if of is d}
+        points.append(d.point | changed)
+    state = self.path(points)(t)
+    at = images.to(self.ev.device)
+    z = self.logits(state, self.ev.x.index_select(0, at))
+    z = z*self.logit_scale
+    return nn.functional.cross_entropy(z, self.ev.y[at], reduction='none')
 
 # %% ../nbs/6_landscape/paths.ipynb #bends-checkpoint
 @patch
+def tensors(self:Bends)->dict[str, State]:
+    "What a checkpoint holds of every bend, by a prefix of the names: the point, and what Adam remembers."
+    out = {}
+    for i, d in enumerate(self.inner):
+        out[f'{i}.point.'] = d.point
+        out[f'{i}.mean.'] = d.mean
+        out[f'{i}.square.'] = d.square
+    return out
+
+@patch
 def save(self:Bends, checkpoint:Checkpoint):
     "Everything that the rest of the training depends on."
-    tensors = {f'{i}.{kind}.{k}': v for i, d in enumerate(self.inner) for kind, s in (('point', d.point), ('mean', d.mean), ('square', d.square)) for k, v in s.items()}
-    checkpoint.save(dict(tensors, times=self.times.loss, images=self.images.loss, generator=self.generator.get_state()), dict(done=self.done, steps=[d.steps for d in self.inner], history=self.history))
+    out = {}
+    for prefix, state in self.tensors().items():
+        for k, v in state.items(): out[prefix + k] = v
+    out['times'] = self.times.loss
+    out['images'] = self.images.loss
+    out['generator'] = self.generator.get_state()
+    steps = [d.steps for d in self.inner]
+    checkpoint.save(out, dict(done=self.done, steps=steps, history=self.history))
 
 @patch
 def load(self:Bends, checkpoint:Checkpoint):
     "Go on from what was saved, if anything was."
-    if not (saved := checkpoint.load()): return
-    for i, d in enumerate(self.inner):
-        for kind, t in (('point', d.point), ('mean', d.mean), ('square', d.square)): t.update({k: saved.tensors[f'{i}.{kind}.{k}'].to(v.device) for k, v in t.items()})
-        d.steps = saved.record['steps'][i]
-    self.times.loss, self.images.loss = saved.tensors['times'], saved.tensors['images']
+    saved = checkpoint.load()
+    if not saved: return
+    for prefix, state in self.tensors().items():
+        for k, v in state.items(): state[k] = saved.tensors[prefix + k].to(v.device)
+    for d, steps in zip(self.inner, saved.record['steps']): d.steps = steps
+    self.times.loss = saved.tensors['times']
+    self.images.loss = saved.tensors['images']
     self.generator.set_state(saved.tensors['generator'])
-    self.done, self.history = saved.record['done'], saved.record['history']
+    self.done = saved.record['done']
+    self.history = saved.record['history']
+
+# %% ../nbs/6_landscape/paths.ipynb #check-fit
+def _check_fit(ev, p, q, steps, lr, batch, bends):
+    "Refuse ends that cannot be joined, and numbers with which nothing is trained."
+    if not isinstance(ev, Evaluator): raise ValueError(f'ev: wanted an Evaluator, got {type(ev).__name__}')
+    if batch < 1 or not 0 < lr < math.inf:
+        raise ValueError(f'wanted batch >= 1 and lr > 0, got {batch} and {lr}')
+    for s in (p, q): ev.check_state(s)
+    for s in (p, q):
+        for k, v in s.items():
+            if v.is_floating_point() and not v.isfinite().all():
+                raise ValueError(f'wanted two states to join, and {k} holds NaN or infinity')
+    if bends < 1 or steps < 1:
+        raise ValueError(f'wanted bends >= 1 and steps >= 1, got {bends} and {steps}')
 
 # %% ../nbs/6_landscape/paths.ipynb #fit-bend
 def fit_bend(
@@ -222,20 +416,43 @@ def fit_bend(
     progress:bool=False                  # a bar on stderr
 )->Path: # through p, the bends, q
     "Train the bends of a chain between `p` and `q`; equation (3)."
-    if not isinstance(ev, Evaluator): raise ValueError(f'ev: wanted an Evaluator, got {type(ev).__name__}')
-    if batch < 1 or not 0 < lr < math.inf: raise ValueError(f'wanted batch >= 1 and lr > 0, got {batch} and {lr}')
-    for s in (p, q): ev.check_state(s)
-    if bad := [k for k, v in (*p.items(), *q.items()) if v.is_floating_point() and not bool(v.isfinite().all())]: raise ValueError(f'wanted two states to join, and {bad[0]} holds NaN or infinity')
-    if bends < 1 or steps < 1: raise ValueError(f'wanted bends >= 1 and steps >= 1, got {bends} and {steps}')
-    direct = Path([{k: v.to(ev.device) for k, v in s.items()} for s in (p, q)], torus)
-    run = Bends(ev, [direct(i/(bends+1)) for i in range(bends+2)], torus, logit_scale, generator or stream('bends'))
+    _check_fit(ev, p, q, steps, lr, batch, bends)
+    run = _direct(ev, p, q, torus, bends, logit_scale, generator or stream('bends'))
     if checkpoint: run.load(checkpoint)
-    marks, ts = {steps*(i+1)//reads for i in range(reads)}, torch.linspace(0, 1, n_points, dtype=torch.float64).tolist()
-    for step in tqdm(range(run.done, steps), desc='bends', initial=run.done, total=steps, mininterval=1, disable=not progress):
+    marks = {steps*(i+1)//reads for i in range(reads)}
+    for step in _bar(run.done, steps, progress):
         run.step(lr*rate(step, steps), min(batch, len(ev.y)))
         run.done = step+1
-        if run.done in marks:
-            errors = ev.along(run.found(), ts, statistics).error
-            run.history.append(dict(step=run.done, worst=errors.max().item(), t=ts[int(errors.argmax())], statistics=statistics))
+        if run.done in marks: run.read(n_points, statistics)
         if checkpoint and checkpoint.due(): run.save(checkpoint)
     return run.found()
+
+def _bar(done, steps, progress):
+    "The steps that are left, with a bar on stderr"
+    return tqdm(
+        range(done, steps),
+        desc='bends',
+        initial=done,
+        total=steps,
+        mininterval=1,
+        disable=not progress)
+
+# %% ../nbs/6_landscape/paths.ipynb #fit-parts
+def _direct(ev, p, q, torus, bends, logit_scale, generator):
+    "A training that has not begun: bends at equal distances on the direct path."
+    p, q = ({k: v.to(ev.device) for k, v in s.items()} for s in (p, q))
+    direct = Path((p, q), torus)
+    points = [direct(i/(bends+1)) for i in range(bends+2)]
+    return Bends(ev, points, torus, logit_scale, generator)
+
+@patch
+def read(self:Bends, n_points:int, statistics:str):
+    "Write the worst error on a grid into the history."
+    ts = torch.linspace(0, 1, n_points, dtype=torch.float64).tolist()
+    errors = self.ev.along(self.found(), ts, statistics).error
+    worst = int(errors.argmax())
+    row = dict(step=self.done)
+    row['worst'] = errors[worst].item()
+    row['t'] = ts[worst]
+    row['statistics'] = statistics
+    self.history.append(row)

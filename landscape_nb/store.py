@@ -22,18 +22,31 @@ from .ground.progress import Progress, to_console
 try: import fcntl
 except ImportError: fcntl = None  # Windows: no locks between processes
 
+# %% ../nbs/0_ground/store.ipynb #fields_of
+def _simpler(o):
+    "A dataclass as a dict of its fields, a number of NumPy or torch as one of Python; everything else as it is"
+    if is_dataclass(o) and not isinstance(o, type):
+        return {f.name: getattr(o, f.name) for f in fields(o)}
+    if isinstance(o, (np.generic, Tensor)) and o.ndim == 0:
+        return o.item()
+    return o
+
 # %% ../nbs/0_ground/store.ipynb #plain
+def _plain_dict(o, where):
+    bad = [k for k in o if not isinstance(k, str)]
+    if bad:
+        raise ValueError(f'{where}: a key must be a str, not {bad[0]!r}')
+    return {k: _plain(v, f'{where}[{k!r}]') for k, v in o.items()}
+
 def _plain(o, where='the value'):
     "`o` in JSON's own types, or a `ValueError` that says where the first other thing stands"
-    if is_dataclass(o) and not isinstance(o, type): o = {f.name: getattr(o, f.name) for f in fields(o)}
-    if isinstance(o, (np.generic, Tensor)) and o.ndim == 0: o = o.item()
-    if isinstance(o, dict):
-        if bad := [k for k in o if not isinstance(k, str)]: raise ValueError(f'{where}: a key must be a str, not {bad[0]!r}')
-        return {k: _plain(v, f'{where}[{k!r}]') for k, v in o.items()}
+    o = _simpler(o)
+    if isinstance(o, dict): return _plain_dict(o, where)
     if isinstance(o, (list, tuple)): return [_plain(v, f'{where}[{i}]') for i, v in enumerate(o)]
     if isinstance(o, Path): return o.as_posix()
     if o is None or isinstance(o, (str, bool, int, float)): return o
-    raise ValueError(f'{where}: no JSON for {type(o).__name__}; wanted None, str, bool, int, float, list, tuple, dict, Path or a dataclass')
+    raise ValueError(f'{where}: no JSON for {type(o).__name__}; wanted None, str, bool, int, float, list, tuple, '
+                     'dict, Path or a dataclass')
 
 # %% ../nbs/0_ground/store.ipynb #canonical
 def canonical(
@@ -67,11 +80,13 @@ def stream(
 # %% ../nbs/0_ground/store.ipynb #home
 def home() -> Path:
     "`$LANDSCAPE_NB_HOME`, else the checkout that the package runs from, else `~/.cache/landscape_nb`"
-    if h := os.environ.get('LANDSCAPE_NB_HOME'): return Path(h).expanduser().absolute()
+    asked = os.environ.get('LANDSCAPE_NB_HOME')
+    if asked: return Path(asked).expanduser().absolute()
     checkout = Path(landscape_nb.__file__).absolute().parent.parent
-    return checkout if (checkout/'settings.ini').exists() else Path('~/.cache/landscape_nb').expanduser()
+    if (checkout/'settings.ini').exists(): return checkout
+    return Path('~/.cache/landscape_nb').expanduser()
 
-# %% ../nbs/0_ground/store.ipynb #describe_machine
+# %% ../nbs/0_ground/store.ipynb #version
 def _version(package):
     try: return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError: return None
@@ -83,11 +98,22 @@ def _cpu() -> str:
     names = [l.partition(':')[2].strip() for l in lines if l.startswith('model name')]
     return names[0] if names else platform.processor()
 
+# %% ../nbs/0_ground/store.ipynb #describe_machine
 def describe_machine() -> dict: # JSON; gpu: its name, or None
     "What a number may depend on beside its recipe: versions, hardware, torch's threads"
-    return dict(landscape_nb=landscape_nb.__version__, python=platform.python_version(),
-                **{p: _version(p) for p in ('torch', 'torchvision', 'numpy')}, platform=platform.platform(), cpu=_cpu(), simd=get_cpu_capability(), cores=os.cpu_count(),
-                gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None, threads=torch.get_num_threads())
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return dict(
+        landscape_nb=landscape_nb.__version__,
+        python=platform.python_version(),
+        torch=_version('torch'),
+        torchvision=_version('torchvision'),
+        numpy=_version('numpy'),
+        platform=platform.platform(),
+        cpu=_cpu(),
+        simd=get_cpu_capability(),
+        cores=os.cpu_count(),
+        gpu=gpu,
+        threads=torch.get_num_threads())
 
 # %% ../nbs/0_ground/store.ipynb #log
 log = logging.getLogger('landscape_nb')
@@ -95,40 +121,62 @@ log.addHandler(logging.NullHandler())
 
 class _Stderr(logging.StreamHandler):
     "Writes to the stderr of the moment: a notebook replaces it; and to the terminal where nobody sees that"
-    def __init__(self): super().__init__(); self.setFormatter(logging.Formatter('%(message)s'))
+    def __init__(self):
+        super().__init__()
+        self.setFormatter(logging.Formatter('%(message)s'))
+
     def emit(self, record):
         self.setStream(sys.stderr)
         super().emit(record)
         to_console(self.format(record))
 
+# %% ../nbs/0_ground/store.ipynb #show_log
+def _our_handlers():
+    return [h for h in log.handlers if isinstance(h, _Stderr)]
+
 def show_log(
     level:int|str|None=logging.INFO # as logging has them; None: silent again
 ):
     "Write what this package says on the way to stderr"
-    for h in [h for h in log.handlers if isinstance(h, _Stderr)]: log.removeHandler(h)
+    for h in _our_handlers(): log.removeHandler(h)
     log.setLevel(level or logging.NOTSET)
     if level: log.addHandler(_Stderr())
 
 def shown() -> int|None:
     "The level of `show_log`, None while it is silent"
-    return log.level if any(isinstance(h, _Stderr) for h in log.handlers) else None
+    return log.level if _our_handlers() else None
 
 # %% ../nbs/0_ground/store.ipynb #error
 class StoreError(OSError):
     "A folder of results cannot be written, or a file there not be read; the message names it and says what to do"
 
-# %% ../nbs/0_ground/store.ipynb #atomic
-_ADVICE = {errno.ENOSPC: 'free some space there', errno.EDQUOT: 'free some space there', errno.EFBIG: 'raise the limit on the size of a file',
-           **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), 'make it writable')}
+# %% ../nbs/0_ground/store.ipynb #advice
+_SPACE = 'free some space there'
+_RIGHTS = 'make it writable'
+_ADVICE = {
+    errno.ENOSPC: _SPACE,
+    errno.EDQUOT: _SPACE,
+    errno.EFBIG: 'raise the limit on the size of a file',
+    errno.EROFS: _RIGHTS,
+    errno.EACCES: _RIGHTS,
+    errno.EPERM: _RIGHTS}
 
+def _not_written(folder:Path, e:OSError) -> StoreError:
+    "What went wrong in this folder, and what to do"
+    free = ''
+    if e.errno == errno.ENOSPC and folder.exists():
+        free = f', {shutil.disk_usage(folder).free/1e6:.0f} MB free'
+    advice = _ADVICE.get(e.errno, 'look at it')
+    return StoreError(e.errno, f'{folder} cannot be written ({os.strerror(e.errno)}{free}): {advice}, or choose '
+                               'another folder; what is stored stays, and the same call goes on from there')
+
+# %% ../nbs/0_ground/store.ipynb #atomic
 @contextmanager
 def _writing(folder:Path):
     "Within, an `OSError` becomes a `StoreError` about this folder"
     try: yield
     except StoreError: raise
-    except OSError as e:
-        free = f', {shutil.disk_usage(folder).free/1e6:.0f} MB free' if e.errno == errno.ENOSPC and folder.exists() else ''
-        raise StoreError(e.errno, f'{folder} cannot be written ({os.strerror(e.errno)}{free}): {_ADVICE.get(e.errno, "look at it")}, or choose another folder; what is stored stays, and the same call goes on from there') from None
+    except OSError as e: raise _not_written(folder, e) from None
 
 # %% ../nbs/0_ground/store.ipynb #write-through
 def _write_through(path:Path, data:bytes):
@@ -188,14 +236,19 @@ def _pack(tensors, **meta):
 
 def _unpack(data):
     "The tensors of such bytes in their order, and the metadata"
-    meta = json.loads(data[8:8 + int.from_bytes(data[:8], 'little')])['__metadata__']
+    size = int.from_bytes(data[:8], 'little')
+    meta = json.loads(data[8:8 + size])['__metadata__']
     tensors = st_load(data)
     return {k: tensors[k] for k in json.loads(meta['names'])}, meta
 
+# %% ../nbs/0_ground/store.ipynb #hash
 def _hash(tensors, *texts):
     "sha256 of named tensors and texts"
     h = hashlib.sha256(canonical(texts).encode())
-    for k, v in tensors.items(): h.update(k.encode()); h.update(v.detach().cpu().flatten().view(torch.uint8).numpy().data)
+    for k, v in tensors.items():
+        h.update(k.encode())
+        raw = v.detach().cpu().flatten().view(torch.uint8)
+        h.update(raw.numpy().data)
     return h.hexdigest()
 
 # %% ../nbs/0_ground/store.ipynb #result
@@ -220,31 +273,47 @@ class Checkpoint:
         "True when it is time for the next save"
         return time.monotonic() - self.last >= self.wait
 
-# %% ../nbs/0_ground/store.ipynb #checkpoint-io
+# %% ../nbs/0_ground/store.ipynb #checkpoint-save
 @patch
 def save(self:Checkpoint, tensors:dict[str, Tensor], record:dict) -> None:
     "Replace the checkpoint; after a kill at any moment the old one or the new one is there"
     text = json.dumps(_plain(record))
-    _replace(self.path, _pack(tensors, record=text, key=self.key, sha256=_hash(tensors, self.key, text)))
+    checksum = _hash(tensors, self.key, text)
+    _replace(self.path, _pack(tensors, record=text, key=self.key, sha256=checksum))
     self.last = time.monotonic()
     self.wait = min(2*self.wait, self.every)
+
+# %% ../nbs/0_ground/store.ipynb #checkpoint-load
+def _loaded(path, key) -> Result:
+    "What a checkpoint holds; an exception says why it cannot be trusted"
+    tensors, meta = _unpack(path.read_bytes())
+    if meta['key'] != key:
+        raise ValueError(f'its key is {meta["key"]!r}, not {key!r}')
+    if meta['sha256'] != _hash(tensors, key, meta['record']):
+        raise ValueError('it does not match its checksum')
+    return Result(tensors, json.loads(meta['record']))
 
 @patch
 def load(self:Checkpoint) -> Result|None:
     "What was saved last, or None; a damaged or foreign file is set aside and counts as none"
-    try:
-        tensors, meta = _unpack(self.path.read_bytes())
-        if meta['key'] != self.key: raise ValueError(f'its key is {meta["key"]!r}, not {self.key!r}')
-        if meta['sha256'] != _hash(tensors, self.key, meta['record']): raise ValueError('it does not match its checksum')
-        return Result(tensors, json.loads(meta['record']))
+    try: return _loaded(self.path, self.key)
     except FileNotFoundError: return None
     except Exception as e: _set_aside(self.path, why=f'it is no whole checkpoint of this computation ({e})')
 
+# %% ../nbs/0_ground/store.ipynb #checkpoint-remove
 @patch
 def remove(self:Checkpoint) -> None:
     "Forget it"
     if self.path.is_dir(): return _set_aside(self.path, why='a folder lies in its place')
     with _writing(self.path.parent): self.path.unlink(missing_ok=True)
+
+# %% ../nbs/0_ground/store.ipynb #check-spec
+def _check_spec(spec):
+    if not isinstance(spec, dict) or not isinstance(spec.get('kind'), str):
+        raise ValueError(f"wanted a spec, a dict with a str 'kind'; got {spec!r}")
+    kind = spec['kind']
+    if kind in ('', '.', '..') or {*kind} & {*'/\\:'}:
+        raise ValueError(f"kind: wanted the name of a folder, got {kind!r}")
 
 # %% ../nbs/0_ground/store.ipynb #store
 class Store:
@@ -252,12 +321,13 @@ class Store:
     def __init__(self,
         root:Path|str|None=None,     # folder; None: `home()/'out'/'store'`
         checkpoint_every:float=10.0, # seconds between the checkpoints of a computation
-    ): self.root, self.checkpoint_every = Path(root or home()/'out'/'store'), checkpoint_every
+    ):
+        self.root = Path(root or home()/'out'/'store')
+        self.checkpoint_every = checkpoint_every
 
     def path(self, spec:dict) -> Path:
         "The .json of `spec`, whether it exists or not; its tensors lie beside it as .safetensors"
-        if not (isinstance(spec, dict) and isinstance(spec.get('kind'), str)): raise ValueError(f"wanted a spec, a dict with a str 'kind'; got {spec!r}")
-        if spec['kind'] in ('', '.', '..') or {*spec['kind']} & {*'/\\:'}: raise ValueError(f"kind: wanted the name of a folder, got {spec['kind']!r}")
+        _check_spec(spec)
         return self.root/spec['kind']/f'{digest(spec)}.json'
 
 # %% ../nbs/0_ground/store.ipynb #seal
@@ -309,85 +379,142 @@ def _read(self:Store, spec):
     try: return Result(_unpack(data)[0], doc['record'])
     except Exception as e: return f'it cannot be read ({type(e).__name__}: {e})'
 
+# %% ../nbs/0_ground/store.ipynb #check-made
+def _check_made(made):
+    "(tensors, record) of what a computation returned"
+    pair = isinstance(made, (tuple, list)) and len(made) == 2
+    tensors = made[0] if pair else None
+    named = isinstance(tensors, dict) and all(isinstance(k, str) for k in tensors)
+    if not named or not all(isinstance(v, Tensor) for v in tensors.values()):
+        raise ValueError(f'compute: wanted ({{name: tensor}}, record), got {type(made).__name__} {str(made)[:80]}')
+    return made
+
 # %% ../nbs/0_ground/store.ipynb #store-write
 @patch
 def _write(self:Store, spec, made, seconds):
     "Publish a result, unless another process was first, and read it back"
-    tensors, record = made if isinstance(made, (tuple, list)) and len(made) == 2 else (None, None)
-    if not isinstance(tensors, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in tensors.items()): raise ValueError(f'compute: wanted ({{name: tensor}}, record), got {type(made).__name__} {str(made)[:80]}')
-    path, data = self.path(spec), _pack(tensors)
+    tensors, record = _check_made(made)
+    path = self.path(spec)
+    data = _pack(tensors)
     when = dict(seconds=round(seconds, 3), finished=time.strftime('%Y-%m-%dT%H:%M:%S%z'))
-    doc = dict(spec=_plain(spec), record=_plain(record), sha256=hashlib.sha256(data).hexdigest(), provenance={**when, **describe_machine()})
+    doc = dict(
+        spec=_plain(spec),
+        record=_plain(record),
+        sha256=hashlib.sha256(data).hexdigest(),
+        provenance={**when, **describe_machine()})
     doc['seal'] = _seal(doc)
-    if isinstance(first := self._read(spec), Result): return first
+    first = self._read(spec)
+    if isinstance(first, Result): return first
     _replace(path.with_suffix('.safetensors'), data)
     _replace(path, json.dumps(doc, indent=1).encode())
     return Result(_unpack(data)[0], json.loads(json.dumps(doc['record'])))
 
+# %% ../nbs/0_ground/store.ipynb #lock-file
+def _open_lock(path:Path):
+    "The open lock file, locked by this process; None where the system has no locks for it"
+    with _writing(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        f = open(path, 'a')
+    try: fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        log.info('waiting for %s, which another process computes', path.stem)
+        fcntl.flock(f, fcntl.LOCK_EX)
+    except OSError:
+        f.close()
+        return None
+    return f
+
+def _is_at(f, path:Path) -> bool:
+    "Whether an open file still lies at its path: whoever held the lock before may have removed it"
+    try: return os.path.samestat(os.fstat(f.fileno()), os.stat(path))
+    except FileNotFoundError: return False
+
+def _own_lock(path:Path):
+    "As `_open_lock`, of the file that lies there now"
+    while True:
+        f = _open_lock(path)
+        if f is None or _is_at(f, path): return f
+        f.close()
+
 # %% ../nbs/0_ground/store.ipynb #lock
 _held = set()
+
+def _sweep_parts(path:Path):
+    "Remove what a kill left half written; whoever writes there holds the lock"
+    for part in path.parent.glob(f'.{path.stem}.*.tmp'):
+        with suppress(OSError): part.unlink()
 
 @contextmanager
 def _locked(path:Path):
     "Within, no other process or thread holds the same path; where the system has no locks, it holds nothing"
     me = (path, threading.get_ident())
-    if fcntl is None or me in _held: yield; return
-    while True:
-        with _writing(path.parent): path.parent.mkdir(parents=True, exist_ok=True); f = open(path, 'a')
-        try: fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.info('waiting for %s, which another process computes', path.stem)
-            fcntl.flock(f, fcntl.LOCK_EX)
-        except OSError: f.close(); yield; return
-        try: mine = os.path.samestat(os.fstat(f.fileno()), os.stat(path))
-        except FileNotFoundError: mine = False
-        if mine: break
-        f.close()
-    for part in path.parent.glob(f'.{path.stem}.*.tmp'):      # whoever writes there holds the lock: a kill left them
-        with suppress(OSError): part.unlink()
+    f = None
+    if fcntl and me not in _held: f = _own_lock(path)
+    if f is None:
+        yield
+        return
+    _sweep_parts(path)
     _held.add(me)
     try: yield
-    finally: _held.discard(me); path.unlink(missing_ok=True); f.close()
+    finally:
+        _held.discard(me)
+        path.unlink(missing_ok=True)
+        f.close()
 
-# %% ../nbs/0_ground/store.ipynb #remember
+# %% ../nbs/0_ground/store.ipynb #out_of_memory
 def out_of_memory(e:BaseException) -> bool:
     "Whether `e` says that the memory of a device or of the machine does not suffice"
-    return isinstance(e, (torch.OutOfMemoryError, MemoryError)) or (isinstance(e, RuntimeError) and 'DefaultCPUAllocator' in str(e))
+    if isinstance(e, (torch.OutOfMemoryError, MemoryError)): return True
+    return isinstance(e, RuntimeError) and 'DefaultCPUAllocator' in str(e)
 
 class TooLarge(MemoryError):
     "The memory does not suffice for a computation; the message says for which and what to do"
 
+# %% ../nbs/0_ground/store.ipynb #has
 @patch
 def has(self:Store, spec:dict) -> bool:
     "True when a whole result of `spec` lies there; changes nothing"
     return isinstance(self._read(spec), Result)
 
 @patch
-def provenance(self:Store, spec:dict) -> dict|None:
-    "When, in how many seconds and on what machine the result of `spec` was computed; None when there is none (its tensors are not read)"
+def provenance(self:Store, spec:dict) -> dict|None: # its tensors are not read
+    "When, in how many seconds and on what machine the result of `spec` was computed; None when there is none"
     try: doc = _document(self.path(spec))
     except (FileNotFoundError, ValueError): return None
     return doc.get('provenance') if doc.get('spec') == json.loads(canonical(spec)) else None
 
+# %% ../nbs/0_ground/store.ipynb #too-large
+@patch
+def _computed(self:Store, spec, compute, checkpoint):
+    "What `compute` returns; where the memory does not suffice, `TooLarge` says for what"
+    try: return compute(checkpoint)
+    except Exception as e:
+        if not out_of_memory(e) or isinstance(e, TooLarge): raise
+        said = str(e).splitlines()[0] if str(e) else type(e).__name__
+        name = f'{spec["kind"]} {self.path(spec).stem}'
+        raise TooLarge(f'the memory does not suffice to compute {name} ({said}): take fewer processes, a smaller '
+                       f'network or another device; what {self.root} holds stays, and the same call goes on from '
+                       'there') from e
+
+# %% ../nbs/0_ground/store.ipynb #remember
 @patch
 def remember(self:Store,
     spec:dict,                                         # JSON with a key 'kind': everything that the result depends on
     compute:Callable[[Checkpoint], tuple[dict, dict]], # called when there is no result yet: -> (tensors, record)
 ) -> Result: # floats of the record are exact, NaN included; tuples come back as lists
-    "The result of `spec`, read when it is there, else computed and written, once among all processes; an exception of `compute` leaves its checkpoint"
-    path, found = self.path(spec), self._read(spec)
+    "The result of `spec`, read or computed once among all processes; an exception of `compute` leaves its checkpoint"
+    path = self.path(spec)
+    found = self._read(spec)
     if isinstance(found, Result): return found
     with _locked(path.with_suffix('.lock')):
-        if isinstance(found := self._read(spec), Result): return found
+        found = self._read(spec)
+        if isinstance(found, Result): return found
         if found: _set_aside(path, path.with_suffix('.safetensors'), why=found)
-        cp, t0 = Checkpoint(path.with_suffix('.checkpoint'), self.checkpoint_every, digest(spec)), time.time()
-        try: made = compute(cp)
-        except Exception as e:
-            if not out_of_memory(e) or isinstance(e, TooLarge): raise
-            raise TooLarge(f'the memory does not suffice to compute {spec["kind"]} {path.stem} ({str(e).splitlines()[0] if str(e) else type(e).__name__}): take fewer processes, '
-                              f'a smaller network or another device; what {self.root} holds stays, and the same call goes on from there') from e
-        result = self._write(spec, made, time.time() - t0)
-        cp.remove()
+        checkpoint = Checkpoint(path.with_suffix('.checkpoint'), self.checkpoint_every, digest(spec))
+        began = time.time()
+        made = self._computed(spec, compute, checkpoint)
+        result = self._write(spec, made, time.time() - began)
+        checkpoint.remove()
         return result
 
 # %% ../nbs/0_ground/store.ipynb #task
@@ -398,16 +525,17 @@ def _task(i, fn, args, threads, level):
     torch.set_num_threads(threads)
     try: return i, fn(*args)
     except Exception as e:
-        e.add_note(f'in task {i} of the sweep: {getattr(fn, "__name__", fn)}{args!r}'[:500])
+        name = getattr(fn, '__name__', fn)
+        e.add_note(f'in task {i} of the sweep: {name}{args!r}'[:500])
         raise
     finally: torch.set_num_threads(before)
 
-# %% ../nbs/0_ground/store.ipynb #sweep
-MALLOC = dict(MALLOC_MMAP_THRESHOLD_=2**25, MALLOC_TRIM_THRESHOLD_=2**28)      # bytes; read by glibc when a process starts
+# %% ../nbs/0_ground/store.ipynb #keeping-memory
+MALLOC = dict(MALLOC_MMAP_THRESHOLD_=2**25, MALLOC_TRIM_THRESHOLD_=2**28)      # bytes; read by glibc at the start
 
 @contextmanager
 def _keeping_memory():
-    "Processes that are started within keep memory that one step frees for the next one, instead of asking the system again"
+    "Processes that are started within keep memory that one step frees for the next one"
     before = {k: os.environ.get(k) for k in MALLOC}
     os.environ.update({k: str(v) for k, v in MALLOC.items()})
     try: yield
@@ -416,6 +544,7 @@ def _keeping_memory():
             os.environ.pop(k, None)
             if v is not None: os.environ[k] = v
 
+# %% ../nbs/0_ground/store.ipynb #local
 def _end_with(parent:int, every:float=1.):
     "End this process when the one with number `parent` that started it is gone, looked at every so many seconds"
     def watch():
@@ -426,10 +555,12 @@ def _end_with(parent:int, every:float=1.):
 def _local(jobs, todo):
     "Run tasks in `jobs` processes of this machine, in any order"
     import joblib
+    how = dict(backend='loky', return_as='generator_unordered')
     with _keeping_memory():
-        run = joblib.Parallel(jobs, backend='loky', return_as='generator_unordered', initializer=_end_with, initargs=(os.getpid(),))
+        run = joblib.Parallel(jobs, initializer=_end_with, initargs=(os.getpid(),), **how)
         return run(joblib.delayed(_task)(*t) for t in todo)
 
+# %% ../nbs/0_ground/store.ipynb #interrupts
 @contextmanager
 def _ends_as_interrupted():
     "Within, a request to end this process counts as an interrupt"
@@ -445,6 +576,21 @@ def _stopped(e:BaseException) -> bool:
     "Whether a sweep was stopped from outside: interrupted, or its processes were ended"
     return isinstance(e, KeyboardInterrupt) or type(e).__name__ == 'TerminatedWorkerError'
 
+# %% ../nbs/0_ground/store.ipynb #sweep-check
+def _is_task(t):
+    return isinstance(t, (tuple, list)) and len(t) == 2 and callable(t[0])
+
+def _check_tasks(tasks):
+    bad = [t for t in tasks if not _is_task(t)]
+    if bad: raise ValueError(f'tasks: wanted pairs (function, arguments), got {str(bad[0])[:80]}')
+
+def _results(todo, jobs, cluster):
+    "An iterator of (number of the task, result) in any order"
+    if cluster: return cluster.run(_task, todo)
+    if jobs > 1: return _local(jobs, todo)
+    return (_task(*t) for t in todo)
+
+# %% ../nbs/0_ground/store.ipynb #sweep
 def sweep(
     tasks:list,    # [(fn, args), ...], each called as fn(*args)
     jobs:int=1,    # processes; 1: this one alone, 0: as many as the machine has cores
@@ -454,17 +600,21 @@ def sweep(
     before:int=0,  # tasks of the same kind that were through before: the lines of progress begin there
 ) -> list:         # results in the order of the tasks
     "Run independent tasks; the first exception ends the sweep (what a store holds by then stays)"
-    if bad := [t for t in tasks if not isinstance(t, (tuple, list)) or len(t) != 2 or not callable(t[0])]: raise ValueError(f'tasks: wanted pairs (function, arguments), got {str(bad[0])[:80]}')
-    todo, out = [(i, fn, args, threads, shown()) for i, (fn, args) in enumerate(tasks)], {}
-    jobs, done = jobs or os.cpu_count(), iter(())
+    _check_tasks(tasks)
+    todo = [(i, fn, args, threads, shown()) for i, (fn, args) in enumerate(tasks)]
+    out = {}
+    done = iter(())
+    total = before + len(todo)
     try:
-        done = cluster.run(_task, todo) if cluster else _local(jobs, todo) if jobs > 1 else (_task(*t) for t in todo)
-        with _ends_as_interrupted(), Progress(desc, before + len(todo), before) as bar:
+        done = _results(todo, jobs or os.cpu_count(), cluster)
+        with _ends_as_interrupted(), Progress(desc, total, before) as bar:
             for i, result in done:
                 out[i] = result
                 bar.step()
     except BaseException as e:
-        if _stopped(e): log.info('%s: interrupted after %d of %d tasks; the same call goes on from what is stored', desc or 'sweep', before + len(out), before + len(todo))
+        if _stopped(e):
+            log.info('%s: interrupted after %d of %d tasks; the same call goes on from what is stored',
+                     desc or 'sweep', before + len(out), total)
         raise
     finally: getattr(done, 'close', int)()
     return [out[i] for i in range(len(todo))]

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['PRESETS', 'DEEP', 'SLOW', 'LESS', 'N_TRAIN', 'WIDTH', 'BEND_BATCH', 'SIGMAS', 'NULL', 'LATER', 'IPYTHON', 'PROBED',
-           'KINDS', 'Settings', 'by_arch', 'Study', 'StudyError', 'later', 'plan', 'given', 'Workbench', 'images',
-           'network', 'workbench', 'accepted', 'Kind', 'spec_of', 'measured', 'matchings', 'on_ring', 'Remembered',
-           'height', 'pairs_within', 'columns_of', 'four_paths', 'tables']
+           'NINE_OF_TEN', 'KINDS', 'Settings', 'by_arch', 'Study', 'StudyError', 'later', 'plan', 'given', 'Workbench',
+           'images', 'network', 'workbench', 'normalised_margin', 'accepted', 'Kind', 'spec_of', 'measured',
+           'matchings', 'on_ring', 'Remembered', 'height', 'pairs_within', 'columns_of', 'four_paths', 'tables']
 
 # %% ../nbs/9_study/study.ipynb #imports
 import functools, importlib, inspect, itertools, math, os, shutil
@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path as Folder
 from typing import NamedTuple
 import pandas as pd, torch
-from torch import nn
+from torch import Tensor, nn
 from fastcore.basics import patch
 from .alignment import align
 from .ground.cluster import Cluster
@@ -402,16 +402,41 @@ def projection(self:Study, state:State)->dict:
         changed=int((before != after).sum()),
         moved_again=moved)
 
+# %% ../nbs/9_study/study.ipynb #margin
+NINE_OF_TEN = .1     # share of the images whose gap may be smaller than the margin
+
+def normalised_margin(
+    logits:Tensor,   # [n, classes]
+    y:Tensor         # int64 [n], the labels
+)->float:
+    "The gap to the next class that nine of ten images exceed, in units of the size of the logits."
+    label = y[:, None]
+    own = logits.gather(1, label)[:, 0]
+    others = logits.scatter(1, label, -math.inf).amax(1)
+    centred = logits - logits.mean(1, keepdim=True)
+    size = centred.square().mean().sqrt()
+    gaps = (own - others).sort().values
+    return float(gaps[int(NINE_OF_TEN*len(gaps))]/size)
+
+# %% ../nbs/9_study/study.ipynb #study-margin
+@patch
+def margin(self:Study, label:str, seed:int)->float:
+    "The normalised margin of one network on its training images."
+    ev = self.bench().ev
+    logits = ev.logits(self.state(label, seed))
+    return normalised_margin(logits, ev.y)
+
 # %% ../nbs/9_study/study.ipynb #minimum-row
 def _minimum_row(study, label, seed):
     m = study.minimum(label, seed)
     finite = all(bool(v.isfinite().all()) for v in m.state.values())
     projected = study.projection(m.state) if finite else dict(dead=None, changed=None, moved_again=None)
+    margin = study.margin(label, seed) if finite else math.nan
     return dict(
         label=label, seed=seed,
         train_error=m.train.error, test_error=m.test.error,
         train_loss=m.train.loss, test_loss=m.test.loss,
-        random_error=m.random_error, seconds=m.seconds, **projected,
+        random_error=m.random_error, margin=margin, seconds=m.seconds, **projected,
         accepted=m.accepted, reason=m.reason)
 
 # %% ../nbs/9_study/study.ipynb #run

@@ -17,7 +17,9 @@ def compare(part, close, found=None):
     wrong = {k: (o['value'], NUMBERS[part][k]['value']) for k, o in found.items() if not close(k, o['value'], NUMBERS[part][k]['value'])}
     assert not wrong
 
-def same_objective(k, a, b): return abs(a-b) <= 1e-6*abs(b)
+HEURISTIC = ('bary', 'best')     # searches in float32: where they end depends on the order in which a processor sums, by 3e-4 seen
+
+def same_objective(k, a, b): return abs(a-b) <= (1e-3 if k.endswith(HEURISTIC) else 1e-6)*abs(b)
 
 def same_error(k, a, b): return abs(a-b) <= (1e-4*b if k.startswith('distance') else 1.001*ONE_IMAGE)
 

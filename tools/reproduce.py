@@ -102,8 +102,8 @@ def smaller(data, limit=PICTURE):
 
 def keep_page(page, to):
     "The executed notebook, without the folder that it was run in; one that is too large is named and left out."
-    text = page.read_text(encoding='utf-8').replace(f'{ROOT}/', '')
-    nb = json.loads(text)
+    text = page.read_text(encoding='utf-8').replace(str(page.parent), f'out/{to.name}')
+    nb = json.loads(text.replace(f'{ROOT}/', ''))
     for of in [nb, *nb['cells']]: of['metadata'].pop('papermill', None)
     data = json.dumps(nb, ensure_ascii=False, indent=1).encode() + b'\n'
     if len(data) > PAGE_SIZE: return print(f'{page} has {len(data)/1e6:.2f} MB, more than {PAGE_SIZE/1e6:g}: left out')

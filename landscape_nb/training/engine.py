@@ -21,71 +21,114 @@ def channels_last(net:nn.Module) -> bool:
     "Whether a network trains with its channels last: it has two-dimensional convolutions"
     return any(isinstance(m, nn.Conv2d) for m in net.modules())
 
+# %% ../../nbs/5_training/engine.ipynb #overruns
 def _overruns(m:nn.Module) -> bool:
     "Whether the gradient of a module may write where it should not with its channels last, on a CPU"
-    return isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1) and max(m.stride) > 1 and not any(m.padding) and m.in_channels//m.groups < 16
+    if not isinstance(m, nn.Conv2d): return False
+    single = m.kernel_size == (1, 1)
+    strided = max(m.stride) > 1
+    few = m.in_channels//m.groups < 16
+    return single and strided and few and not any(m.padding)
 
+# %% ../../nbs/5_training/engine.ipynb #without-strides
 def without_strides(net:nn.Module) -> nn.Module:
     "A copy with the same tensors, in which such modules are given the pixels that they read, and no others; it computes the same"
-    net = copied(net, {id(t): t for t in (*net.parameters(), *net.buffers())})
-    def every(s, t): return lambda m, args: (args[0][:, :, ::s, ::t],)
-    for m in filter(_overruns, net.modules()):
-        m.register_forward_pre_hook(every(*m.stride)); m.stride = (1, 1)
+    tensors = [*net.parameters(), *net.buffers()]
+    net = copied(net, {id(t): t for t in tensors})
+    for m in net.modules():
+        if _overruns(m):
+            m.register_forward_pre_hook(_every(*m.stride))
+            m.stride = (1, 1)
     return net
+
+def _every(s, t):
+    "A hook that keeps every s-th row and every t-th column of the images"
+    def hook(m, args):
+        x, = args
+        return (x[:, :, ::s, ::t],)
+    return hook
 
 # %% ../../nbs/5_training/engine.ipynb #precision
 def fast_dtype(device:str='cpu') -> torch.dtype:
     "bfloat16 on a GPU that multiplies it, else float32"
-    on_gpu = torch.device(device).type == 'cuda'
-    return torch.bfloat16 if on_gpu and torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+    if torch.device(device).type != 'cuda': return torch.float32
+    multiplied = torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if multiplied else torch.float32
 
 # %% ../../nbs/5_training/engine.ipynb #one-by-one
 def one_by_one(nets:Replicas, dtype:torch.dtype=torch.float32) -> Callable:
     "A function (images, labels), one batch per row -> wrong [k], loss [k]; it fills `nets.g`"
-    device = nets.w.device.type
-    twins = [*map(without_strides, nets.nets)]
+    twins = [without_strides(net) for net in nets.nets]
     @torch.enable_grad()
     def gradient(xs:Sequence[Tensor], ys:Sequence[Tensor]):
-        nets.g.zero_(); wrong, losses = [], []
+        nets.g.zero_()
+        wrong, losses = [], []
         for net, x, y in zip(twins, xs, ys):
-            with torch.autocast(device, torch.bfloat16, enabled=dtype == torch.bfloat16): z = net(x)
-            loss = F.cross_entropy(z if z.dtype == torch.float64 else z.float(), y); loss.backward()
-            wrong.append((z.detach().argmax(1) != y).sum()); losses.append(loss.detach())
+            with _inside(nets, dtype): z = net(x)
+            loss = _loss(z, y)
+            loss.backward()
+            wrong.append((z.detach().argmax(1) != y).sum())
+            losses.append(loss.detach())
         return torch.stack(wrong), torch.stack(losses)
     return gradient
 
-# %% ../../nbs/5_training/engine.ipynb #together
+# %% ../../nbs/5_training/engine.ipynb #inside
+def _inside(nets, dtype):
+    "The context in which a network is called: bfloat16 where that is wanted"
+    wanted = dtype == torch.bfloat16
+    return torch.autocast(nets.w.device.type, torch.bfloat16, enabled=wanted)
+
+def _loss(z, y):
+    "Cross-entropy, never summed in less than float32"
+    if z.dtype != torch.float64: z = z.float()
+    return F.cross_entropy(z, y)
+
+# %% ../../nbs/5_training/engine.ipynb #skeleton
 def _skeleton(net):
     "The code of a network: its normalisations forget, its weights are not there"
-    empty = {id(p): nn.Parameter(p.detach().to('meta')) for p in net.parameters()} | {id(b): b.detach().clone() for b in net.buffers()}
+    empty = {}
+    for p in net.parameters(): empty[id(p)] = nn.Parameter(p.detach().to('meta'))
+    for b in net.buffers(): empty[id(b)] = b.detach().clone()
     net = copied(net, empty)
     for m in net.modules():
-        if isinstance(m, nn.modules.batchnorm._BatchNorm): m.track_running_stats, m.running_mean, m.running_var, m.num_batches_tracked = False, None, None, None
+        if isinstance(m, nn.modules.batchnorm._BatchNorm):
+            m.track_running_stats = False
+            m.running_mean = None
+            m.running_var = None
+            m.num_batches_tracked = None
     return net
 
+# %% ../../nbs/5_training/engine.ipynb #together
 def together(nets:Replicas, dtype:torch.dtype=torch.float32) -> Callable:
     "`one_by_one`, batched over the rows by `torch.func`"
-    net, device = without_strides(_skeleton(nets.nets[0])), nets.w.device.type
+    net = without_strides(_skeleton(nets.nets[0]))
     names = [k for k, _ in net.named_parameters()]
     def loss(row, x, y):
-        with torch.autocast(device, torch.bfloat16, enabled=dtype == torch.bfloat16): z = functional_call(net, dict(zip(names, _pieces(net, row, nets.last))), (x,))
-        return F.cross_entropy(z if z.dtype == torch.float64 else z.float(), y), z
+        weights = dict(zip(names, _pieces(net, row, nets.last)))
+        with _inside(nets, dtype): z = functional_call(net, weights, (x,))
+        return _loss(z, y), z
     every = vmap(grad_and_value(loss, has_aux=True), randomness='different')
     def gradient(xs, ys):
         y = torch.stack(list(ys))
         g, (l, z) = every(nets.w, torch.stack(list(xs)), y)
         nets.g.copy_(g)
-        return (z.argmax(2) != y).sum(1), l.detach()
+        wrong = (z.argmax(2) != y).sum(1)
+        return wrong, l.detach()
     return gradient
 
 # %% ../../nbs/5_training/engine.ipynb #batch-logits
 def batch_logits(net:nn.Module) -> Callable:
     "A function (state, images) -> logits with normalisations by the batch; differentiable in the state, which is left as it is"
-    last, net = channels_last(net), without_strides(net)
+    last = channels_last(net)
+    net = without_strides(net)
     weights = {k for k, _ in net.named_parameters()}          # statistics are not read, and written into
-    for m in net.modules(): m.train(isinstance(m, nn.modules.batchnorm._BatchNorm))
+    for m in net.modules():
+        m.train(isinstance(m, nn.modules.batchnorm._BatchNorm))
     def logits(state:State, x:Tensor) -> Tensor:
-        return functional_call(net, {k: laid_out(v, last) if k in weights else v.detach().clone() for k, v in state.items()}, (laid_out(x, last),))
+        given = {}
+        for k, v in state.items():
+            given[k] = laid_out(v, last) if k in weights else v.detach().clone()
+        return functional_call(net, given, (laid_out(x, last),))
     return logits
 
 # %% ../../nbs/5_training/engine.ipynb #prepare
@@ -98,4 +141,6 @@ def prepare(
     rows = Replicas(nets, y, channels_last=channels_last(nets[0]))
     device = rows.w.device
     if batched is None: batched = device.type == 'cuda' and len(nets) > 1
-    return rows, (together if batched else one_by_one)(rows, fast_dtype(str(device)))
+    dtype = fast_dtype(str(device))
+    gradient = together(rows, dtype) if batched else one_by_one(rows, dtype)
+    return rows, gradient

@@ -17,23 +17,36 @@ from torch.optim.swa_utils import get_swa_multi_avg_fn
 from fastcore.basics import patch
 from ..ground.states import State, state_of
 
-# %% ../../nbs/5_training/updates.ipynb #replicas
+# %% ../../nbs/5_training/updates.ipynb #pieces
 def _pieces(net, row, last):
     "Views of a row, one for each parameter of `net`; `last`: those of rank 4 with their channels last"
-    ps = list(net.parameters())
-    for p, v in zip(ps, row.split([p.numel() for p in ps])):
-        o, i, *kernel = p.shape if p.dim() == 4 else (0, 0)
-        yield v.view(o, *kernel, i).permute(0, 3, 1, 2) if last and kernel else v.view(p.shape)
+    begin = 0
+    for p in net.parameters():
+        end = begin + p.numel()
+        yield _shaped(row[begin:end], p.shape, last)
+        begin = end
 
+def _shaped(v, shape, last):
+    "A view of the shape wanted; that of a convolution with its channels last in memory"
+    if not last or len(shape) != 4: return v.view(shape)
+    o, i, height, width = shape
+    return v.view(o, height, width, i).permute(0, 3, 1, 2)
+
+# %% ../../nbs/5_training/updates.ipynb #replicas
 class Replicas:
     "Networks of one kind as the rows of a matrix: `w` [k, P] weights, `g` [k, P] gradients, in groups of `y` rows"
-    def __init__(self, nets:list[nn.Module], y:int|None=None, channels_last:bool=False):
-        self.nets, self.y, self.last = nets, y or len(nets), channels_last
-        self.w = nets[0].parameters().__next__().new_empty(len(nets), sum(p.numel() for p in nets[0].parameters()))
+    def __init__(self,
+        nets:list[nn.Module],       # their parameters become views of the rows
+        y:int|None=None,            # networks in a group; None: all are one group
+        channels_last:bool=False    # whether convolutions lie in their row with the channels last
+    ):
+        self.nets = nets
+        self.y = y or len(nets)
+        self.last = channels_last
+        whole = nn.utils.parameters_to_vector(nets[0].parameters())
+        self.w = whole.detach().new_empty(len(nets), len(whole))
         self.g = torch.zeros_like(self.w)
-        for net, w, g in zip(nets, self.w, self.g):
-            for p, v, d in zip(net.parameters(), _pieces(net, w, channels_last), _pieces(net, g, channels_last)):
-                v.copy_(p.detach()); p.data, p.grad = v, d
+        for a in range(len(nets)): self._enter(a)
 
     @property
     def groups(self) -> Tensor:
@@ -44,25 +57,43 @@ class Replicas:
         "[runs, P] the centre of each group"
         return self.groups.mean(1)
 
+# %% ../../nbs/5_training/updates.ipynb #replicas-enter
+@patch
+def _enter(self:Replicas, a:int) -> None:
+    "Copy network `a` into its row; its parameters and gradients are views of the rows from here on"
+    net = self.nets[a]
+    weights = _pieces(net, self.w[a], self.last)
+    gradients = _pieces(net, self.g[a], self.last)
+    for p, v, d in zip(net.parameters(), weights, gradients):
+        v.copy_(p.detach())
+        p.data = v
+        p.grad = d
+
 # %% ../../nbs/5_training/updates.ipynb #replicas-moves
 @patch
 def pull(self:Replicas, gamma:float|Tensor, to:Tensor|None=None) -> None:
     "Move every replica by the share `gamma` of its way to its centre, or to the row `to` [runs, P] of its run"
-    to = (self.mean() if to is None else to)[:, None].expand_as(self.groups)
-    self.groups.lerp_(to, gamma)
+    if to is None: to = self.mean()
+    ends = to[:, None].expand_as(self.groups)
+    self.groups.lerp_(ends, gamma)
 
 @patch
 def distances(self:Replicas) -> Tensor:
     "[runs] root-mean-square Euclidean distance of the replicas from their centre"
-    return (self.groups - self.mean()[:, None]).square().sum(2).mean(1).sqrt()
+    away = self.groups - self.mean()[:, None]
+    squared = away.square().sum(2)
+    return squared.mean(1).sqrt()
 
+# %% ../../nbs/5_training/updates.ipynb #replicas-state
 @patch
 def state(self:Replicas, run:int, row:Tensor) -> State:
     "The state with the weights of a row [P]; buffers of the first replica of the run"
     net = self.nets[run*self.y]
-    names = [k for k, _ in net.named_parameters()]
-    return state_of(net) | {k: v.clone(memory_format=torch.contiguous_format)      # laid out as if read from a file
-                            for k, v in zip(names, _pieces(net, row, self.last))}
+    found = state_of(net)
+    pieces = _pieces(net, row, self.last)
+    for (k, _), v in zip(net.named_parameters(), pieces):
+        found[k] = v.clone(memory_format=torch.contiguous_format)      # laid out as if read from a file
+    return found
 
 # %% ../../nbs/5_training/updates.ipynb #rate
 SCHEDULES = ('cosine', 'step')
@@ -75,23 +106,36 @@ def rate(
     floor:float=0.,        # share of the rate that is left at the end of the cosine
 ) -> float:                # in [0, 1]
     "Factor on the learning rate (2)"
-    if schedule == 'step': factor = .1**((t >= .5) + (t >= .75))
-    else: factor = floor + (1 - floor)*(1. if t < hold else .5*(1 + math.cos(math.pi*(t - hold)/max(1 - hold, 1e-12))))
-    return factor * min(1., t/warmup) if warmup else factor
+    if schedule == 'step':
+        factor = .1**((t >= .5) + (t >= .75))
+    elif t < hold:
+        factor = floor + (1 - floor)*1.
+    else:
+        angle = math.pi*(t - hold)/max(1 - hold, 1e-12)
+        factor = floor + (1 - floor)*(.5*(1 + math.cos(angle)))
+    if warmup: factor = factor*min(1., t/warmup)
+    return factor
 
 # %% ../../nbs/5_training/updates.ipynb #descent
 def descent(nets:Replicas, r) -> torch.optim.Optimizer:
     "The optimizer of a recipe on the matrix of weights; all of its state is zero"
-    w = nn.Parameter(nets.w); w.grad = nets.g
+    w = nn.Parameter(nets.w)
+    w.grad = nets.g
     if FACTS[r.algorithm].optimizer == 'adam':
         opt = torch.optim.Adam([w], r.lr, weight_decay=r.weight_decay, fused=True)
         opt.state[w] = dict(
             step=torch.zeros((), device=w.device),
             exp_avg=torch.zeros_like(nets.w),
             exp_avg_sq=torch.zeros_like(nets.w))
-    else:
-        opt = torch.optim.SGD([w], r.lr, r.momentum, weight_decay=r.weight_decay, nesterov=r.nesterov, fused=True)
-        opt.state[w] = dict(momentum_buffer=torch.zeros_like(nets.w))
+        return opt
+    opt = torch.optim.SGD(
+        [w],
+        r.lr,
+        r.momentum,
+        weight_decay=r.weight_decay,
+        nesterov=r.nesterov,
+        fused=True)
+    opt.state[w] = dict(momentum_buffer=torch.zeros_like(nets.w))
     return opt
 
 # %% ../../nbs/5_training/updates.ipynb #motion
@@ -108,8 +152,11 @@ class Motion:
     @property
     def carried(self) -> dict[str, Tensor]:
         "Everything that a step changes beside the weights, by name"
-        return ({f'optimizer {k}': v for s in self.opt.state.values() for k, v in s.items()}
-                | {f'memory {k}': v for k, v in self.memory.items()})
+        out = {}
+        for state in self.opt.state.values():
+            for k, v in state.items(): out[f'optimizer {k}'] = v
+        for k, v in self.memory.items(): out[f'memory {k}'] = v
+        return out
 
 # %% ../../nbs/5_training/updates.ipynb #algorithm
 class Facts(NamedTuple):
@@ -129,6 +176,7 @@ def own(name:str)->bool:
     "Whether an algorithm is one of this package."
     return name in RULES and RULES[name].__module__ == __name__
 
+# %% ../../nbs/5_training/updates.ipynb #enter-rule
 def algorithm(
     *names:str,    # one rule may serve several algorithms that differ in their recipes
     **facts        # fields of `Facts`
@@ -137,26 +185,32 @@ def algorithm(
     facts = Facts(**facts)
     def enter(rule):
         _check_rule(names, rule, facts)
-        for name in names: RULES[name], FACTS[name] = rule, facts
+        for name in names:
+            RULES[name] = rule
+            FACTS[name] = facts
         return rule
     return enter
 
 # %% ../../nbs/5_training/updates.ipynb #check-rule
 def _check_rule(names, rule, facts):
     "Refuse what no run could carry out, and names that the package has taken."
-    if not names or not all(isinstance(n, str) and n.isidentifier() for n in names):
+    good = [isinstance(n, str) and n.isidentifier() for n in names]
+    if not names or not all(good):
         raise ValueError(f'algorithm: wanted one or more names such as my_sgd, got {names}')
-    if not callable(rule): raise ValueError(f'algorithm: wanted a function of (motion, recipe, t), got {rule!r}')
+    if not callable(rule):
+        raise ValueError(f'algorithm: wanted a function of (motion, recipe, t), got {rule!r}')
     if facts.optimizer not in ('sgd', 'adam'):
         raise ValueError(f"optimizer: wanted 'sgd' or 'adam', got {facts.optimizer!r}")
-    taken = [n for n in names if own(n) and rule.__module__ != __name__]
-    if taken: raise ValueError(f'algorithm: {taken[0]} is one of the package; take another name')
+    if rule.__module__ == __name__: return
+    for n in names:
+        if own(n): raise ValueError(f'algorithm: {n} is one of the package; take another name')
 
 # %% ../../nbs/5_training/updates.ipynb #sgd
 @algorithm('sgd', 'adv', 'lbs')
 def sgd(m:Motion, r, t:float) -> dict:
     "One gradient, one step (3)"
-    m.gradient(); m.opt.step()
+    m.gradient()
+    m.opt.step()
     return {}
 
 algorithm('adam', optimizer='adam')(sgd)
@@ -166,11 +220,13 @@ _average = get_swa_multi_avg_fn()
 
 def _start(nets:Replicas) -> dict[str, Tensor]:
     "A mean of the weights and how many are in it"
-    return dict(mean=nets.w.clone(), count=torch.zeros((), dtype=torch.int64, device=nets.w.device))
+    count = torch.zeros((), dtype=torch.int64, device=nets.w.device)
+    return dict(mean=nets.w.clone(), count=count)
 
 def _averaged(m:Motion) -> Tensor: # [runs, P]
     "The mean, once something is in it"
-    return m.memory['mean'] if m.memory['count'] > 0 else m.nets.mean()
+    if m.memory['count'] > 0: return m.memory['mean']
+    return m.nets.mean()
 
 @algorithm('swa', memory=_start, answer=_averaged)
 def swa(m:Motion, r, t:float) -> dict:
@@ -179,77 +235,119 @@ def swa(m:Motion, r, t:float) -> dict:
     m.opt.step()
     if not m.last or t < r.swa_start: return {}
     n = m.memory['count']
-    if n == 0: m.memory['mean'].copy_(m.nets.w)
-    else: _average([m.memory['mean']], [m.nets.w], n)
+    if n == 0:
+        m.memory['mean'].copy_(m.nets.w)
+    else:
+        _average([m.memory['mean']], [m.nets.w], n)
     n += 1
     return {}
 
-# %% ../../nbs/5_training/updates.ipynb #rsgd
+# %% ../../nbs/5_training/updates.ipynb #coupling
 def coupling(t:float, r) -> float:
     "The coupling per step at the share `t` of training, the first form of (6)"
-    return r.gamma0 * (r.gamma1/r.gamma0)**min(1., t/r.collapse)
+    grown = min(1., t/r.collapse)
+    return r.gamma0*(r.gamma1/r.gamma0)**grown
 
 def needed(nets:Replicas, ratio:float) -> Tensor:
     "[runs, 1, 1] the coupling that brings D/‖w̄‖ down to `ratio`, the second form of (6)"
-    D, size = nets.distances(), nets.mean().norm(dim=1)
-    return torch.where(D > 0, 1 - ratio*size/D.clamp_min(1e-30), 0.).clamp_min(0.)[:, None, None]
+    D = nets.distances()
+    wanted = ratio*nets.mean().norm(dim=1)
+    gamma = 1 - wanted/D.clamp_min(1e-30)
+    gamma = torch.where(D > 0, gamma, 0.)
+    return gamma.clamp_min(0.)[:, None, None]
 
+# %% ../../nbs/5_training/updates.ipynb #rsgd
 @algorithm('rsgd', replicated=True)
 def rsgd(m:Motion, r, t:float) -> dict:
     "Descend, then (5)"
-    m.gradient(); m.opt.step()
-    gamma = coupling(t, r) if r.target is None else needed(m.nets, r.target**min(1., t/r.collapse))
-    m.nets.pull(gamma)
-    return dict(gamma=gamma if r.target is None else gamma.mean().item())
-
-# %% ../../nbs/5_training/updates.ipynb #sam
-def _ascend(m, T, r):
-    "The gradient at the worst point of the ball"
     m.gradient()
-    w, g = m.nets.w, m.nets.g
-    here, step = w.clone(), T*T*g if torch.is_tensor(T) else g
-    w.add_(step*(r.rho/(T*g).norm(dim=1, keepdim=True).clamp_min(1e-12)))
+    m.opt.step()
+    if r.target is None:
+        gamma = coupling(t, r)
+        m.nets.pull(gamma)
+        return dict(gamma=gamma)
+    ratio = r.target**min(1., t/r.collapse)
+    gamma = needed(m.nets, ratio)
+    m.nets.pull(gamma)
+    return dict(gamma=gamma.mean().item())
+
+# %% ../../nbs/5_training/updates.ipynb #ascend
+def _ascend(m, T, r):
+    "The gradient at the worst point of the ball (7); the weights are left where they were"
+    m.gradient()
+    w = m.nets.w
+    here = w.clone()
+    g = m.nets.g
+    length = (T*g).norm(dim=1, keepdim=True)
+    direction = T*T*g
+    w.add_(direction*(r.rho/length.clamp_min(1e-12)))
     m.gradient()
     w.copy_(here)
 
+# %% ../../nbs/5_training/updates.ipynb #sam
 @algorithm('sam', gradients=2)
 def sam(m:Motion, r, t:float) -> dict:
     "Equation (7) with T = 1"
-    _ascend(m, 1., r); m.opt.step()
+    _ascend(m, 1., r)
+    m.opt.step()
     return {}
 
 @algorithm('asam', gradients=2)
 def asam(m:Motion, r, t:float) -> dict:
     "Equation (7) with T = |w| + 0.01"
-    _ascend(m, m.nets.w.abs() + .01, r); m.opt.step()
+    T = m.nets.w.abs() + .01
+    _ascend(m, T, r)
+    m.opt.step()
     return {}
 
-# %% ../../nbs/5_training/updates.ipynb #esgd
+# %% ../../nbs/5_training/updates.ipynb #anchored
 def _anchored(nets:Replicas) -> dict[str, Tensor]:
     "What `swa` carries, and the anchor"
     return _start(nets) | dict(anchor=nets.w.clone())
 
-@algorithm('esgd', memory=_anchored, answer=lambda m: m.memory['anchor'], draws=True)
+def _anchor(m:Motion) -> Tensor: # [runs, P]
+    return m.memory['anchor']
+
+# %% ../../nbs/5_training/updates.ipynb #esgd
+@algorithm('esgd', memory=_anchored, answer=_anchor, draws=True)
 def esgd(m:Motion, r, t:float) -> dict:
     "One inner step (8); after `inner` of them the anchor moves"
-    anchor, mean, n = (m.memory[k] for k in ('anchor', 'mean', 'count'))
-    w, gamma = m.nets.w, coupling(t, r)
-    m.gradient(); m.opt.step()
-    if r.noise: w.add_(torch.randn(w.shape, generator=m.generator).to(w), alpha=r.noise*m.opt.param_groups[0]['lr']**.5)
+    w = m.nets.w
+    anchor = m.memory['anchor']
+    mean = m.memory['mean']
+    n = m.memory['count']
+    gamma = coupling(t, r)
+    m.gradient()
+    m.opt.step()
+    if r.noise:
+        eta = m.opt.param_groups[0]['lr']
+        z = torch.randn(w.shape, generator=m.generator).to(w)
+        w.add_(z, alpha=r.noise*eta**.5)
     m.nets.pull(gamma, anchor)
-    mean.lerp_(w, r.mean_rate); n += 1
-    if n >= r.inner:
-        for o in (anchor, w): o.copy_(mean)
-        for o in (n, m.opt.state[m.opt.param_groups[0]['params'][0]]['momentum_buffer']): o.zero_()
+    mean.lerp_(w, r.mean_rate)
+    n += 1
+    if n >= r.inner: _move_anchor(m)
     return dict(gamma=gamma)
+
+# %% ../../nbs/5_training/updates.ipynb #move-anchor
+def _move_anchor(m:Motion) -> None:
+    "The anchor and the weights go to the mean; the inner loop begins again, without momentum"
+    mean = m.memory['mean']
+    m.memory['anchor'].copy_(mean)
+    m.nets.w.copy_(mean)
+    m.memory['count'].zero_()
+    for state in m.opt.state.values():
+        state['momentum_buffer'].zero_()
 
 # %% ../../nbs/5_training/updates.ipynb #rules
 def memory(nets:Replicas, r) -> dict[str, Tensor]:
     "What the rule of a recipe carries, at the start of a run"
     start = FACTS[r.algorithm].memory
-    return start(nets) if start else {}
+    if start is None: return {}
+    return start(nets)
 
 def answer(m:Motion, r) -> Tensor: # [runs, P]
     "The weights that a run would return now"
     found = FACTS[r.algorithm].answer
-    return found(m) if found else m.nets.mean()
+    if found is None: return m.nets.mean()
+    return found(m)
