@@ -22,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from landscape_nb.store import describe_machine, stream
 from kept import keep, read, short
 
@@ -95,6 +96,13 @@ def relative(y, z):
     if not z.isfinite().all(): return float('inf')
     return ((y-z).abs().max() / y.abs().max().clamp_min(1e-300)).item()
 
+class Wide(TorchFunctionMode):
+    "Inside, code that asks for single precision gets double: a norm in float32 would hide changes below 1e-7, and make some."
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func in (Tensor.float, Tensor.half, Tensor.bfloat16): return args[0].double()
+        wide = lambda v: torch.float64 if isinstance(v, torch.dtype) and v in (torch.float32, torch.float16, torch.bfloat16) else v
+        return func(*map(wide, args), **{k: wide(v) for k, v in (kwargs or {}).items()})
+
 class Oracle:
     "Takes the model over: it becomes float64 in place, and its tensors become the random state `a`."
     def __init__(self, model, x, *seed):
@@ -135,7 +143,7 @@ class Oracle:
         "The state is put in as data: `functional_call` leaves a module that is registered twice without its parameters (torch 2.14)."
         forget(self.model)
         for k, t in self.tensors.items(): t.data = state[k]
-        with torch.no_grad(): y = output(self.model(*self.x)).clone()
+        with torch.no_grad(), Wide(): y = output(self.model(*self.x)).clone()
         for k, t in self.tensors.items(): t.data = self.a[k]
         forget(self.model)
         return y

@@ -542,6 +542,21 @@ def multi_query_expanded(): return grouped_queries(by_expanding, keys=1)
 @structure(12, 3, 2, 2, 2, *[6]*6, scale=48, sign=48)           # three groups
 def grouped_queries_three(): return grouped_queries(by_repeating, heads=6, keys=3)
 
+class Columns(nn.Module):
+    "A linear map whose weight is [inputs, outputs], as GPT-2 has them."
+    def __init__(self, n, m):
+        super().__init__()
+        self.weight, self.bias = weight(n, m), weight(m)
+    def forward(self, x): return torch.addmm(self.bias, x.reshape(-1, x.shape[-1]), self.weight).view(*x.shape[:-1], -1)
+
+@structure(12, 14, scale=24, sign=38)                           # the stream and the hidden layer; two gains of 12, and signs of the hidden units
+def norm_then_columns():
+    def f(s, x):
+        x = s.embed(x)
+        x = x + s.back(torch.tanh(s.into(s.norm(x))))
+        return s.head(s.last(x).mean(1))
+    return Net(f, embed=nn.Linear(11, 12), norm=nn.LayerNorm(12), into=Columns(12, 14), back=Columns(14, 12), last=nn.LayerNorm(12), head=nn.Linear(12, 5)), sequence()
+
 class Window(nn.Module):
     "Attention in windows of 2x2, maybe shifted, with a table of position biases gathered by an index."
     def __init__(self, dim, heads, shift=0):
