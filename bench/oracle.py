@@ -22,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from landscape_nb.store import describe_machine, stream
 from kept import keep, read, short
 
@@ -95,6 +96,13 @@ def relative(y, z):
     if not z.isfinite().all(): return float('inf')
     return ((y-z).abs().max() / y.abs().max().clamp_min(1e-300)).item()
 
+class Wide(TorchFunctionMode):
+    "Inside, code that asks for single precision gets double: a norm in float32 would hide changes below 1e-7, and make some."
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func in (Tensor.float, Tensor.half, Tensor.bfloat16): return args[0].double()
+        wide = lambda v: torch.float64 if isinstance(v, torch.dtype) and v in (torch.float32, torch.float16, torch.bfloat16) else v
+        return func(*map(wide, args), **{k: wide(v) for k, v in (kwargs or {}).items()})
+
 class Oracle:
     "Takes the model over: it becomes float64 in place, and its tensors become the random state `a`."
     def __init__(self, model, x, *seed):
@@ -135,7 +143,7 @@ class Oracle:
         "The state is put in as data: `functional_call` leaves a module that is registered twice without its parameters (torch 2.14)."
         forget(self.model)
         for k, t in self.tensors.items(): t.data = state[k]
-        with torch.no_grad(): y = output(self.model(*self.x)).clone()
+        with torch.no_grad(), Wide(): y = output(self.model(*self.x)).clone()
         for k, t in self.tensors.items(): t.data = self.a[k]
         forget(self.model)
         return y
@@ -326,8 +334,8 @@ def answer(measure, *args):
 
 # other packages
 
-def own_python(name, *requirements):
-    "The interpreter of an environment in the cache that has `requirements`, and sees the packages of this one behind them."
+def own_python(name, *requirements, whole=False):
+    "The interpreter of an environment in the cache that has `requirements` (`whole`: and what they want), and sees the packages of this one behind them."
     home = Path(os.environ.get('XDG_CACHE_HOME', '~/.cache')).expanduser()/'landscape_nb'/'bench'/name
     python = home/'bin'/'python'
     if not (home/'ready').exists() or (home/'ready').read_text().split() != list(requirements):
@@ -336,7 +344,7 @@ def own_python(name, *requirements):
         own, *_ = home.glob('lib/python*/site-packages')
         outer = [p for p in sys.path if p.endswith(('site-packages', 'dist-packages'))]
         (own/'outer.pth').write_text(''.join(f'import site; site.addsitedir({p!r})\n' for p in outer))      # also reads the .pth files there
-        subprocess.run([str(python), '-m', 'pip', 'install', '-q', '--disable-pip-version-check', '--no-deps', *requirements], check=True)
+        subprocess.run([str(python), '-m', 'pip', 'install', '-q', '--disable-pip-version-check', *([] if whole else ['--no-deps']), *requirements], check=True)
         (home/'ready').write_text('\n'.join(requirements))
     return str(python)
 

@@ -127,7 +127,7 @@ def measure(name, build, planted):
     from landscape_nb.symmetries import UnsupportedModelError, find_symmetries
     find_symmetries(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), torch.randn(2, 4))      # imports and first calls
     start = time.perf_counter(); model, x = build(name)
-    row = dict(input=list(x.shape), parameters=sum(p.numel() for p in model.parameters()), build_seconds=time.perf_counter()-start)
+    row = dict(input=list(x.shape) if isinstance(x, torch.Tensor) else [list(e.shape) for e in x], parameters=sum(p.numel() for p in model.parameters()), build_seconds=time.perf_counter()-start)
     size = sum(t.numel()*t.element_size() for t in [*model.parameters(), *model.buffers()])
     try: sym, row['seconds'], peak = peak_of(lambda: find_symmetries(model, x))
     except UnsupportedModelError as e: return row | dict(verdict='refused', why=first_line(e))

@@ -373,7 +373,7 @@ def lost(t:Tracer, blocks:list[Block])->list[Frozen]:
             what = str(node.target).removesuffix('.default').removesuffix('.Tensor')
             out.append(Frozen(what, place(node), f'{len(places[0])} units of {key[0]}[{key[1]}] meet a constant that differs from unit to unit'))
     for node in dict.fromkeys(t.merged):
-        out.append(Frozen(str(node.target).removesuffix('.default'), place(node), 'several units meet one unit, such as queries that share a key: '
+        out.append(Frozen(str(node.target).removesuffix('.default'), place(node), 'several units meet one unit, and it is not seen that this is a copy for each: '
                           'they are moved together, swaps among them are not searched'))
     return out
 

@@ -482,6 +482,81 @@ def attention_pool():
         return s.head(s.proj(joined(y)).mean(1))
     return Net(f, embed=nn.Linear(11, 12), asks=weight(1, 3, 10), q=nn.Linear(10, 12), k=nn.Linear(12, 12), v=nn.Linear(12, 8), proj=nn.Linear(8, 14), head=nn.Linear(14, 5)), sequence()
 
+def grouped_queries(meet, rotate=lambda x: x, heads=4, keys=2):
+    "Attention whose queries share keys and values: `meet(q, k, v)` brings [batch, heads, tokens, 6] together."
+    def f(s, x):
+        x = s.into(x)
+        q, k, v = (l(x).unflatten(2, (-1, 6)).transpose(1, 2) for l in (s.q, s.k, s.v))
+        y = meet(rotate(q), rotate(k), v)
+        return s.head((x + s.o(joined(y))).mean(1))
+    widths = dict(q=6*heads, k=6*keys, v=6*keys)
+    return Net(f, into=nn.Linear(11, 12), **{name: nn.Linear(12, n, bias=False) for name, n in widths.items()},
+               o=nn.Linear(6*heads, 12, bias=False), head=nn.Linear(12, 5)), sequence()
+
+def by_repeating(q, k, v):
+    "Keys and values repeated before they meet the queries."
+    k, v = (t.repeat_interleave(q.shape[1]//k.shape[1], 1) for t in (k, v))
+    return F.scaled_dot_product_attention(q, k, v)
+
+def by_expanding(q, k, v):
+    "The same as most language models write it, with a mask."
+    n = q.shape[1]//k.shape[1]
+    k, v = (t[:, :, None].expand(-1, -1, n, -1, -1).reshape(t.shape[0], -1, *t.shape[2:]) for t in (k, v))
+    scores = q @ k.transpose(2, 3)/6**.5
+    mask = torch.full(scores.shape[-2:], float('-inf')).triu(1)
+    return (scores + mask).softmax(-1) @ v
+
+def by_folding(q, k, v):
+    "Queries laid out by group; keys and values broadcast."
+    q = q.unflatten(1, (k.shape[1], -1))
+    y = (q @ k[:, :, None].transpose(3, 4)).softmax(-1) @ v[:, :, None]
+    return y.flatten(1, 2)
+
+def by_tiling(q, k, v):
+    "Keys laid end to end: queries 0 and 2 share key 0."
+    k, v = (t.repeat(1, q.shape[1]//k.shape[1], 1, 1) for t in (k, v))
+    return F.scaled_dot_product_attention(q, k, v)
+
+# the stream 12; 2 groups, in each 2 queries and the 6 dimensions of key and value; factors of stream, keys and values, which queries and output take back
+@structure(12, 2, 2, 2, 6, 6, 6, 6, scale=36, sign=36)
+def grouped_queries_flag(): return grouped_queries(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, enable_gqa=True))
+
+@structure(12, 2, 2, 2, 6, 6, 6, 6, scale=36, sign=36)
+def grouped_queries_repeated(): return grouped_queries(by_repeating)
+
+@structure(12, 2, 2, 2, 6, 6, 6, 6, scale=36, sign=36)
+def grouped_queries_expanded(): return grouped_queries(by_expanding)
+
+@structure(12, 2, 2, 2, 6, 6, 6, 6, scale=36, sign=36)
+def grouped_queries_folded(): return grouped_queries(by_folding)
+
+@structure(12, 2, 2, 2, 6, 6, 6, 6, scale=36, sign=36)
+def grouped_queries_tiled(): return grouped_queries(by_tiling)
+
+@structure(12, 4, 6, 6, scale=24, sign=24)                      # one key for four queries: no groups
+def multi_query_repeated(): return grouped_queries(by_repeating, keys=1)
+
+@structure(12, 4, 6, 6, scale=24, sign=24)
+def multi_query_expanded(): return grouped_queries(by_expanding, keys=1)
+
+@structure(12, 3, 2, 2, 2, *[6]*6, scale=48, sign=48)           # three groups
+def grouped_queries_three(): return grouped_queries(by_repeating, heads=6, keys=3)
+
+class Columns(nn.Module):
+    "A linear map whose weight is [inputs, outputs], as GPT-2 has them."
+    def __init__(self, n, m):
+        super().__init__()
+        self.weight, self.bias = weight(n, m), weight(m)
+    def forward(self, x): return torch.addmm(self.bias, x.reshape(-1, x.shape[-1]), self.weight).view(*x.shape[:-1], -1)
+
+@structure(12, 14, scale=24, sign=38)                           # the stream and the hidden layer; two gains of 12, and signs of the hidden units
+def norm_then_columns():
+    def f(s, x):
+        x = s.embed(x)
+        x = x + s.back(torch.tanh(s.into(s.norm(x))))
+        return s.head(s.last(x).mean(1))
+    return Net(f, embed=nn.Linear(11, 12), norm=nn.LayerNorm(12), into=Columns(12, 14), back=Columns(14, 12), last=nn.LayerNorm(12), head=nn.Linear(12, 5)), sequence()
+
 class Window(nn.Module):
     "Attention in windows of 2x2, maybe shifted, with a table of position biases gathered by an index."
     def __init__(self, dim, heads, shift=0):

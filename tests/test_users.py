@@ -17,6 +17,7 @@ from landscape_nb.landscape.sharpness import curvature, filter_normalised, gradi
 from landscape_nb.paths import Path, barrier, fit_bend
 from landscape_nb.symmetries import UnsupportedModelError, find_symmetries, state_of
 from landscape_nb.torus import Torus
+from structures import STRUCTURES
 
 def gen(): return torch.Generator().manual_seed(0)
 def sizes(sym): return sorted(b.n for b in sym.blocks)
@@ -307,3 +308,32 @@ def test_sharded_weights(tmp_path):
     with pytest.raises(StateError, match='model-2.safetensors'): load_state(tmp_path, net)
     index.write_text(json.dumps(dict(weight_map=dict(a='../x.safetensors'))))
     with pytest.raises(StateError, match='files beside it'): load_state(index, net)
+
+# --- queries that share keys
+
+@pytest.mark.parametrize('name', [k for k in STRUCTURES if k.startswith('grouped_queries_')])
+def test_groups_of_queries_and_queries_of_a_group_are_found_again(name):
+    "LLM-Pruner#64, Torch-Pruning#527: heads that share a key and value."
+    torch.manual_seed(0)
+    net, x = STRUCTURES[name]()
+    net, a = net.double(), state_of(net.double())
+    sym = find_symmetries(net.eval(), x.double())
+    heads = torch.arange(len(a['q.weight'])).view(-1, 6)
+    shared = len(heads)//(len(a['k.weight'])//6)
+    one = heads.clone()
+    first = [0, 2] if name.endswith('tiled') else [0, 1]         # two queries of the first key
+    one[first] = heads[first[::-1]]
+    c = a | {'q.weight': a['q.weight'][one.reshape(-1)], 'o.weight': a['o.weight'][:, one.reshape(-1)]}
+    pair = torch.arange(len(a['k.weight'])).view(-1, 6)
+    pair[[0, 1]] = pair[[1, 0]]
+    groups = heads.view(shared, -1, 6).transpose(0, 1) if name.endswith('tiled') else heads.view(-1, shared, 6)
+    swap = groups.clone()
+    swap[[0, 1]] = groups[[1, 0]]
+    if name.endswith('tiled'): swap = swap.transpose(0, 1)
+    q, k = swap.reshape(-1), pair.reshape(-1)
+    b = a | {'q.weight': a['q.weight'][q], 'o.weight': a['o.weight'][:, q], 'k.weight': a['k.weight'][k], 'v.weight': a['v.weight'][k]}
+    y = torch.func.functional_call(net, a, x.double())
+    for moved in (b, c):
+        assert torch.allclose(torch.func.functional_call(net, moved, x.double()), y, atol=1e-12)
+        back = align(sym, a, moved).state
+        assert max((back[k]-a[k]).abs().max().item() for k in a) < 1e-9

@@ -1147,7 +1147,7 @@ def read(
     note_writer(w, weight.name, 1 - into, axis)
     if isinstance(bias, Parameter):
         note_writer(w, bias.name, 0, axis)
-    key = (weight.name, bias.name if isinstance(bias, Parameter) else None)
+    key = (weight.name, bias.name if isinstance(bias, Parameter) else None, into)
     w.across[key] = (
         x.centred
         if w.across.get(key, x.centred) == x.centred and len(weight.shape) == 2
@@ -1746,9 +1746,9 @@ def _along(term, state, c):
 @changes('across')
 def _across(term, state, c):
     bias, gain, shift = term.more
-    W = state[term.tensor]
+    W = state[term.tensor].movedim(term.axis, -1)
     back = 1 / state[gain] if gain else torch.ones(W.shape[1], dtype=W.dtype)
-    new = {term.tensor: W + c[:, None] * back}
+    new = {term.tensor: (W + c[:, None] * back).movedim(-1, term.axis)}
     if shift:
         new[bias] = state[bias] - c * (state[shift] * back).sum()
     return new
@@ -2095,7 +2095,7 @@ def uses(w: Walker, name: str) -> int:
 def across_ones(w: Walker) -> list[Addition]:
     "Readers of a layer normalisation: anything along the vector that its outputs do not have."
     out = []
-    for (weight, bias), norm in w.across.items():
+    for (weight, bias, into), norm in w.across.items():
         if (
             norm is None
             or uses(w, weight) > 1
@@ -2103,10 +2103,9 @@ def across_ones(w: Walker) -> list[Addition]:
             and norm[1] is not None
         ):
             continue
-        n = w.trace.state[weight].shape[0]
-        out.append(
-            Addition(weight, n, (Term('across', weight, more=(bias, *norm)),))
-        )
+        n = w.trace.state[weight].shape[1 - into]
+        term = Term('across', weight, axis=into, more=(bias, *norm))
+        out.append(Addition(weight, n, (term,)))
     return out
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #statistics-moved

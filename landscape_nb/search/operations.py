@@ -14,7 +14,7 @@ from dataclasses import replace
 from fractions import Fraction
 import torch
 from torch import Tensor
-from .tracing import Activation, Form, NotUnderstood, Parameter, Rows, Tracer, ZERO, along_axis, stored
+from .tracing import Activation, Form, NotUnderstood, Parameter, Rows, Tracer, ZERO, along_axis, moved_copies, stored
 
 # %% ../../nbs/1_symmetries/operations.ipynb #rule
 RULES: dict[str, Callable] = {}      # ATen name without overload and trailing underscore -> rule(tracer, *args, **kwargs)
@@ -82,7 +82,7 @@ def _prelu(t, x, weight):
     x, slope = commute(t, t.lift(x), PASS, ONE), t.lift(weight)
     t.scales.pin(slope.scale); t.signs.pin(slope.sign)
     slope = slope.move('reshape', [-1 if d == 1 else 1 for d in range(len(x.shape))])
-    return replace(x, layers=t.pair(x, slope))
+    return replace(x, layers=t.pair(x, slope), copies={})
 
 def power(t:Tracer, x:Activation, e:float)->Activation:
     "x ** e: the scale to that power; the sign passes at odd e and is swallowed at even e."
@@ -162,8 +162,12 @@ def _axes(t, x, *args, **kwargs):
 
 @rule(*MOVES)
 def _move(t, x, *args, **kwargs):
-    x, val, how = t.lift(x), t.node.meta['val'], lambda i: t.node.target(i, *args, **kwargs)
-    return tuple(x.map(lambda i: how(i)[k], v.shape) for k, v in enumerate(val)) if isinstance(val, (tuple, list)) else x.map(how, val.shape)
+    x, val, name = t.lift(x), t.node.meta['val'], op_name(t.node)
+    many = isinstance(val, (tuple, list))
+    def part(f, v): return x.map(f, v.shape, moved_copies(x, name, f, v.shape))
+    how = lambda i: t.node.target(i, *args, **kwargs)
+    if not many: return part(how, val)
+    return tuple(part(lambda i: how(i)[k], v) for k, v in enumerate(val))
 
 @rule('index')
 def _index(t, x, indices):
@@ -277,7 +281,7 @@ def plus(t:Tracer, y:Activation, bias)->Activation:
     if bias is None: return y
     y, b = t.aligned(t.tidy(y), bias)
     t.equal(y, b)
-    return replace(y, layers=t.pair(y, b))
+    return replace(y, layers=t.pair(y, b), copies={})
 
 @rule('addmm', 'baddbmm')
 def _addmm(t, bias, x, y, beta=1, alpha=1): return plus(t, _matmul(t, x, y), bias)
@@ -409,7 +413,7 @@ def affine(t:Tracer, x:Activation, weight:Parameter, bias:Parameter|None, axis:i
     if bias is not None: t.units.same(t.at(bias, 0), t.at(weight, 0))
     scale, new = t.factors(bias, 0) if bias is not None else (lambda r: (r.scale, r.sign))(t.rows(weight.name, n))
     t.tie(weight, 0, scale, t.signs.combine((1, new), (1, sign.expand(n))))
-    return replace(x, layers=(lay(t.at(weight, 0)), *(i for i in x.layers if i.shape[axis] == 1)), scale=lay(scale), sign=lay(new))
+    return replace(x, layers=(lay(t.at(weight, 0)), *(i for i in x.layers if i.shape[axis] == 1)), scale=lay(scale), sign=lay(new), copies={})
 
 @rule('batch_norm')
 def _batch_norm(t, x, weight, bias, mean, var, training, momentum, eps, cudnn=False):
@@ -420,7 +424,7 @@ def _batch_norm(t, x, weight, bias, mean, var, training, momentum, eps, cudnn=Fa
     scale, sign = t.only(x, 1)
     t.tie(mean, 0, scale, sign, role='follow'); t.tie(var, 0, scale, exponent=2, eps=eps, role='follow')
     t.translations.append((t.node.args[0], mean.name))
-    x = replace(x, layers=(along_axis(t.at(mean, 0), 1, len(x.shape)),), scale=ZERO)
+    x = replace(x, layers=(along_axis(t.at(mean, 0), 1, len(x.shape)),), scale=ZERO, copies={})
     return x if weight is None else affine(t, x, weight, bias, 1, sign)
 
 def normalised(t:Tracer, x:Activation, axes, weight, bias)->Activation:

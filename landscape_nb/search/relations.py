@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['mix', 'stable_hash', 'distinct', 'components', 'ordered', 'gathered', 'Relations', 'Group', 'Classes', 'Followers',
-           'followers', 'joined_by', 'interchangeable']
+           'every_pair', 'followers', 'joined_by', 'seen', 'interchangeable']
 
 # %% ../../nbs/1_symmetries/relations.ipynb #imports
 import hashlib, math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
+from fastcore.basics import patch
 
 # %% ../../nbs/1_symmetries/relations.ipynb #hash
 def mix(x:Tensor)->Tensor:
@@ -164,6 +165,29 @@ class Followers:
     child: Tensor      # int64 [n]
     parents: Tensor    # int64 [n, columns]
 
+def every_pair(table:Tensor)->Tensor|None: # table: int64 [children, columns] their parents
+    "A number for every child: those that hang together. None where some combination of parents is missing or there twice."
+    if len(table.unique(dim=0)) != len(table): return None
+    nodes, at = table.unique(return_inverse=True)
+    part = components(len(nodes), at[:, :1].expand(-1, at.shape[1]).reshape(-1), at.reshape(-1))[at[:, 0]]
+    for p in part.unique():
+        mine = table[part == p]
+        if math.prod(len(column.unique()) for column in mine.T) != len(mine): return None
+    return part.unique(return_inverse=True)[1]
+
+@patch
+def gather(self:Classes, table:Tensor, part:Tensor):
+    "A new class for every part of a table of parents: they stay together when their children are gone."
+    n, label = int(part.max())+1, (int(self.kind.max()) if len(self.kind) else 0) + 1
+    home = self.k + torch.arange(n)
+    self.k += n
+    self.still = torch.cat([self.still, torch.zeros(n, dtype=torch.bool)])
+    self.colour = torch.cat([self.colour, mix(torch.full((n,), label))])
+    for j, column in enumerate(table.T):
+        child, parent = distinct(column, home[part])
+        self.child, self.parent = torch.cat([self.child, child]), torch.cat([self.parent, parent])
+        self.kind = torch.cat([self.kind, torch.full_like(child, label+j)])
+
 def followers(c:Classes)->list[Followers]:
     "Take out, colour by colour, the classes that their parents determine; those further from the root first."
     out, busy = [], True
@@ -180,12 +204,14 @@ def followers(c:Classes)->list[Followers]:
             for k in range(len(kinds)):             # columns that say the same
                 twin = next((j for j in own if len(distinct(table[:, j], table[:, k])[0]) == len(table[:, j].unique()) == len(table[:, k].unique())), None)
                 own, links = (own + [k], links) if twin is None else (own, links + [(twin, k)])
-            if len(table[:, own].unique(dim=0)) != len(children) or math.prod(len(table[:, k].unique()) for k in own) != len(children): continue
+            part = every_pair(table[:, own])
+            if part is None: continue
             keep = torch.ones(len(c.child), dtype=torch.bool).index_fill(0, edges, False)
             label = int(c.kind.max()) + 1
             more = [distinct(table[:, k], table[:, j]) for j, k in links]
             c.child, c.parent, c.kind = (torch.cat([old[keep], *new]) for old, new in ((c.child, [m[0] for m in more]), (c.parent, [m[1] for m in more]), (c.kind, [torch.full_like(m[0], label+i) for i, m in enumerate(more)])))
             out.append(Followers(children, table[:, own]))
+            if len(own) > 1 and int(part.max()): c.gather(table[:, own], part)
             busy = True
             break
     return out
@@ -211,6 +237,13 @@ def joined_by(groups:list[Group], some:list[Followers], k:int)->list[Group]:
     return [Group(g.members, number.get(g.parent), g.unit if g.parent in number else None) for g in out if g]
 
 # %% ../../nbs/1_symmetries/relations.ipynb #interchangeable
+def seen(groups:list[Group], k:int)->list[Group]:
+    "Groups without the classes that only hold others together, which no tensor shows."
+    kept = [replace(g, members=g.members[:, (g.members < k).all(0)]) for g in groups]
+    number = {j: i for i, j in enumerate(j for j, g in enumerate(kept) if g.members.shape[1])}
+    home = lambda g: dict(parent=number.get(g.parent), unit=g.unit if g.parent in number else None)
+    return [replace(kept[j], **home(kept[j])) for j in number]
+
 def interchangeable(rel:Relations)->tuple[Tensor, list[Group]]:
     "(class of every id, groups): what may be exchanged without changing colours or edges."
     c = Classes(rel)
@@ -233,4 +266,4 @@ def interchangeable(rel:Relations)->tuple[Tensor, list[Group]]:
     twin = mix(c.kin()) + c.colour
     for m in gathered(mix(twin[linked]) + part[linked], linked):
         groups.append(Group(m[:, None], *home.get(int(part[m[0]]), (None, None))))
-    return c.label, joined_by(groups, follow, c.k)
+    return c.label, seen(joined_by(groups, follow, c.k), int(c.label.max())+1 if len(c.label) else 0)
