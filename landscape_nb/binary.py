@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from fastcore.basics import patch
 from .store import Checkpoint, Store, seed_of, stream
 from .data import Data, check_dataset, load_data
 from .models import BINARY, make_model
@@ -22,47 +23,78 @@ from .search.group import State, Symmetries, SymmetryError, state_of
 from .evaluate import Evaluator, Score
 from .optimizers import MAX_ERROR, Minimum, _data_of, coupling, minimum_spec, random_labels, rate
 
-# %% ../nbs/7_binary/binary.ipynb #pack
+# %% ../nbs/7_binary/binary.ipynb #sign-names
 MEAN, VARIANCE = 'running_mean', 'running_var'        # how batch normalisation calls what it keeps
 
 def sign_names(state:State)->list[str]:
     "The tensors of a binary state that hold signs: all but those of a batch normalisation."
-    return [k for k, v in state.items() if v.is_floating_point() and not k.endswith((MEAN, VARIANCE))]
+    names = []
+    for k, v in state.items():
+        if v.is_floating_point() and not k.endswith((MEAN, VARIANCE)): names.append(k)
+    return names
 
+# %% ../nbs/7_binary/binary.ipynb #pack
 def pack(
     state:State     # ±1, but for thresholds
 )->State: # uint8, one bit per weight, the last byte filled with zeros; int32, thresholds in units of 1/32
     "A binary state as bits, 1 for +1; ValueError where it holds anything else."
-    def bits(k, v):
-        if k.endswith(MEAN):
-            if not torch.equal(whole := (32*v).round(), 32*v): raise ValueError(f'{k}: wanted whole multiples of 1/32, as settled_thresholds returns them')
-            return whole.int()
-        if not bool((v.abs() == 1).all()): raise ValueError(f'{k}: wanted only -1 and 1, got {v[v.abs() != 1].flatten()[0].item():g}')
-        v = F.pad((v.flatten() > 0).to(torch.uint8), (0, -v.numel() % 8)).view(-1, 8)
-        return (v << torch.arange(8, dtype=torch.uint8, device=v.device)).sum(1, dtype=torch.uint8)
-    return {k: bits(k, v) for k, v in state.items() if k.endswith(MEAN) or k in sign_names(state)}
+    signs = sign_names(state)
+    out = {}
+    for k, v in state.items():
+        if k.endswith(MEAN): out[k] = _whole(k, v)
+        elif k in signs: out[k] = _bits(k, v)
+    return out
 
+def _whole(k, v):
+    "Thresholds in units of 1/32"
+    units = 32*v
+    if not torch.equal(units.round(), units):
+        raise ValueError(f'{k}: wanted whole multiples of 1/32, as settled_thresholds returns them')
+    return units.int()
+
+def _bits(k, v):
+    "Eight signs in a byte, the first in its lowest bit"
+    odd = v[v.abs() != 1]
+    if len(odd): raise ValueError(f'{k}: wanted only -1 and 1, got {odd[0].item():g}')
+    ones = (v.flatten() > 0).to(torch.uint8)
+    rows = F.pad(ones, (0, -len(ones)%8)).view(-1, 8)
+    places = torch.arange(8, dtype=torch.uint8, device=v.device)
+    return (rows << places).sum(1, dtype=torch.uint8)
+
+# %% ../nbs/7_binary/binary.ipynb #unpack
 def unpack(
     bits:State,            # from `pack`
     shapes:dict,           # name -> shape
     dtype=torch.float32
 )->State: # ±1
     "The state again, exactly."
-    signs = lambda v: ((v[:, None] >> torch.arange(8, dtype=torch.uint8, device=v.device)) & 1).flatten()
-    def read(k, shape):
-        if k.endswith(MEAN): return bits[k].to(dtype)/32
-        if k not in bits: return torch.ones(shape, dtype=dtype) if k.endswith(VARIANCE) else torch.zeros(shape, dtype=torch.int64)
-        return signs(bits[k])[:math.prod(shape)].view(shape).to(dtype)*2 - 1
-    return {k: read(k, shape) for k, shape in shapes.items()}
+    out = {}
+    for k, shape in shapes.items():
+        if k.endswith(MEAN): out[k] = bits[k].to(dtype)/32
+        elif k in bits: out[k] = _signs(bits[k], shape).to(dtype)*2 - 1
+        elif k.endswith(VARIANCE): out[k] = torch.ones(shape, dtype=dtype)
+        else: out[k] = torch.zeros(shape, dtype=torch.int64)
+    return out
+
+def _signs(bytes_, shape):
+    "The bits of some bytes, as many as a tensor has entries"
+    places = torch.arange(8, dtype=torch.uint8, device=bytes_.device)
+    bits = (bytes_[:, None] >> places) & 1
+    n = math.prod(shape)
+    return bits.flatten()[:n].view(shape)
 
 # %% ../nbs/7_binary/binary.ipynb #thresholds-code
 def settled_thresholds(ev:Evaluator, state:State)->State:
     "`state` with the thresholds that its weights have on the images of `ev`; the state itself where there are none."
     if not ev.norms: return state
-    state, unit = ev.refresh(state, len(ev.y)), 1/64
-    for k in [k for k in state if k.endswith(MEAN)]:
-        state[k] = (state[k]/(2*unit)).round()*(2*unit)
-        state[k.replace(MEAN, VARIANCE)] = torch.ones_like(state[k])
+    state = ev.refresh(state, len(ev.y))
+    unit = 1/64
+    for k in [*state]:
+        if not k.endswith(MEAN): continue
+        step = 2*unit
+        state[k] = (state[k]/step).round()*step
+        variance = k.replace(MEAN, VARIANCE)
+        state[variance] = torch.ones_like(state[k])
         unit = 1.
     return state
 
@@ -70,28 +102,46 @@ def settled_thresholds(ev:Evaluator, state:State)->State:
 class Cube:
     "The corners of the hypercube: what a torus is to real-valued networks."
     def __init__(self, sym:Symmetries):
-        if not isinstance(sym, Symmetries): raise SymmetryError(f'sym: wanted what find_symmetries returns, got {type(sym).__name__}')
-        self.sym, self.names = sym, sorted(sym.parameters)
+        if not isinstance(sym, Symmetries):
+            raise SymmetryError(f'sym: wanted what find_symmetries returns, got {type(sym).__name__}')
+        self.sym = sym
+        self.names = sorted(sym.parameters)
 
     def project(self, state:State)->State:
         "The signs of the parameters; zero counts as +1."
         self.sym.validate(state)
-        return {k: torch.where(v >= 0, 1., -1.).to(v) if k in self.sym.parameters else v for k, v in state.items()}
-
-    def differ(self, p:State, q:State)->dict[str, float]:
-        "Hamming fraction of every tensor."
-        return {k: (p[k] != q[k]).double().mean().item() for k in self.names}
-
-    def dist(self, p:State, q:State)->float:
-        "Hamming fraction of all parameters together."
-        for s in (p, q): self.sym.validate(s, self.names)
-        return sum(int((p[k] != q[k]).sum()) for k in self.names)/sum(p[k].numel() for k in self.names)
+        out = dict(state)
+        for k in self.names:
+            v = state[k]
+            out[k] = torch.where(v >= 0, 1., -1.).to(v)
+        return out
 
     def dead(self, state:State)->int:
         "Units without weights: a sign is never zero, so there are none."
         return 0
 
-    def __repr__(self): return f'Cube({sum(math.prod(self.sym.shapes[k]) for k in self.names):,} signs; no scales, so no torus)'
+    def __repr__(self):
+        n = sum(math.prod(self.sym.shapes[k]) for k in self.names)
+        return f'Cube({n:,} signs; no scales, so no torus)'
+
+# %% ../nbs/7_binary/binary.ipynb #cube-distance
+@patch
+def differ(self:Cube, p:State, q:State)->dict[str, float]:
+    "Hamming fraction of every tensor."
+    out = {}
+    for k in self.names:
+        out[k] = (p[k] != q[k]).double().mean().item()
+    return out
+
+@patch
+def dist(self:Cube, p:State, q:State)->float:
+    "Hamming fraction of all parameters together."
+    for s in (p, q): self.sym.validate(s, self.names)
+    differing, weights = 0, 0
+    for k in self.names:
+        differing += int((p[k] != q[k]).sum())
+        weights += p[k].numel()
+    return differing/weights
 
 # %% ../nbs/7_binary/binary.ipynb #BinaryRecipe
 ALGORITHMS = ('sgd', 'rsgd', 'adv')
@@ -128,134 +178,289 @@ class BinaryRecipe:
     def __post_init__(self): _check(self)
 
 # %% ../nbs/7_binary/binary.ipynb #check
+SHARES = ('hold', 'collapse', 'random_hold', 'corrupt', 'gamma0', 'gamma1')
+
 def _check(r):
     "Refuse what cannot be"
-    for what, value, among in (('network', r.arch, BINARY), ('algorithm', r.algorithm, ALGORITHMS), ('rule', r.rule, RULES)):
-        if value not in among: raise BinaryRecipeError(f'there is no binary {what} {value!r}; there are: {", ".join(among)}')
+    _check_name('binary network', r.arch, BINARY)
+    _check_name('binary algorithm', r.algorithm, ALGORITHMS)
+    _check_name('binary rule', r.rule, RULES)
     check_dataset(r.dataset, r.n_train)
     if not r.label: object.__setattr__(r, 'label', r.algorithm)
-    shares = dict(hold=r.hold, collapse=r.collapse, random_hold=r.random_hold, corrupt=r.corrupt, gamma0=r.gamma0, gamma1=r.gamma1)
-    if bad := [k for k, v in shares.items() if not isinstance(v, (int, float)) or not 0 <= v <= 1]: raise BinaryRecipeError(f'{bad[0]}={getattr(r, bad[0])} is not possible: wanted a share from 0 to 1')
+    for name in SHARES:
+        v = getattr(r, name)
+        if not isinstance(v, (int, float)) or not 0 <= v <= 1:
+            raise BinaryRecipeError(f'{name}={v} is not possible: wanted a share from 0 to 1')
     for f in fields(r):
-        if f.type is int and (not isinstance(getattr(r, f.name), int) or getattr(r, f.name) < (0 if f.name == 'seed' else 1)):
-            raise BinaryRecipeError(f'{f.name}={getattr(r, f.name)!r} is not possible: wanted a whole number >= {0 if f.name == "seed" else 1}')
+        v = getattr(r, f.name)
+        if f.type is int: _check_whole(f.name, v)
         if f.type is float:
-            v, least = getattr(r, f.name), 0 if f.name in ('weight_decay', *shares) else 1e-12
-            if not isinstance(v, (int, float)) or not least <= v < math.inf: raise BinaryRecipeError(f'{f.name}={v!r} is not possible: wanted a number >= {least:g}')
+            _check_number(f.name, v)
             object.__setattr__(r, f.name, float(v))
+
+def _check_name(what, value, among):
+    if value not in among:
+        raise BinaryRecipeError(f'there is no {what} {value!r}; there are: {", ".join(among)}')
+
+# %% ../nbs/7_binary/binary.ipynb #check-numbers
+def _check_whole(name, v):
+    "Refuse what is no whole number, or too small"
+    least = 0 if name == 'seed' else 1
+    if not isinstance(v, int) or v < least:
+        raise BinaryRecipeError(f'{name}={v!r} is not possible: wanted a whole number >= {least}')
+
+def _check_number(name, v):
+    "Refuse what is no finite number, or too small"
+    least = 0 if name in ('weight_decay', *SHARES) else 1e-12
+    if not isinstance(v, (int, float)) or not least <= v < math.inf:
+        raise BinaryRecipeError(f'{name}={v!r} is not possible: wanted a number >= {least:g}')
 
 # %% ../nbs/7_binary/binary.ipynb #Latents
 class Latents:
     "Binary networks of one kind with the real numbers behind their weights: `w` [y, P] latents, `b` their signs, `g` gradients"
     def __init__(self, nets:list[nn.Module], init:float, generators:list[torch.Generator]):
-        signs = torch.stack([torch.cat([p.detach().flatten() for p in net.parameters()]) for net in nets])
-        size = torch.stack([torch.rand(signs.shape[1], generator=g).to(signs.device) for g in generators])
-        self.nets, self.w, self.b, self.g, self.one = nets, signs*size*init, signs, torch.zeros_like(signs), torch.ones_like(signs)
-        for net, b, g in zip(nets, self.b, self.g):
-            ps = list(net.parameters()); sizes = [p.numel() for p in ps]
-            for p, v, d in zip(ps, b.split(sizes), g.split(sizes)): p.data, p.grad = v.view_as(p), d.view_as(p)
+        self.nets = nets
+        rows = [nn.utils.parameters_to_vector(net.parameters()) for net in nets]
+        self.b = torch.stack(rows).detach()
+        n = self.b.shape[1]
+        sizes = [torch.rand(n, generator=g) for g in generators]
+        sizes = torch.stack(sizes).to(self.b.device)
+        self.w = self.b*sizes*init
+        self.g = torch.zeros_like(self.b)
+        self.one = torch.ones_like(self.b)
+        for net, b, g in zip(nets, self.b, self.g): _view(net, b, g)
 
-    def settle(self):
-        "Cut the latents at ±1 and set the weights to their signs."
-        self.w.clamp_(-1, 1)
-        torch.copysign(self.one, self.w, out=self.b)
+def _view(net, b, g):
+    "Make the parameters and gradients of a network views of two rows"
+    begin = 0
+    for p in net.parameters():
+        end = begin + p.numel()
+        p.data = b[begin:end].view_as(p)
+        p.grad = g[begin:end].view_as(p)
+        begin = end
 
-    def pull(self, gamma:float):
-        "Move the latents of every replica towards their mean by the share `gamma` of the way."
-        self.w.lerp_(self.w.mean(0).expand_as(self.w), gamma)
+# %% ../nbs/7_binary/binary.ipynb #latents-moves
+@patch
+def settle(self:Latents):
+    "Cut the latents at ±1 and set the weights to their signs."
+    self.w.clamp_(-1, 1)
+    torch.copysign(self.one, self.w, out=self.b)
 
-    def spread(self)->float:
-        "Mean Hamming fraction between a replica and the signs of the centre."
-        return (self.b != torch.where(self.w.mean(0) >= 0, 1., -1.)).double().mean().item()
+@patch
+def pull(self:Latents, gamma:float):
+    "Move the latents of every replica towards their mean by the share `gamma` of the way."
+    mean = self.w.mean(0).expand_as(self.w)
+    self.w.lerp_(mean, gamma)
 
-    def centre(self)->State:
-        "The signs of the mean of the latents; the replicas move there."
-        self.pull(1.); self.settle()
-        return state_of(self.nets[0])
+@patch
+def spread(self:Latents)->float:
+    "Mean Hamming fraction between a replica and the signs of the centre."
+    centre = torch.where(self.w.mean(0) >= 0, 1., -1.)
+    return (self.b != centre).double().mean().item()
+
+@patch
+def centre(self:Latents)->State:
+    "The signs of the mean of the latents; the replicas move there."
+    self.pull(1.)
+    self.settle()
+    return state_of(self.nets[0])
 
 # %% ../nbs/7_binary/binary.ipynb #training
 class BinaryTraining:
     "An unfinished run: `epoch` takes it one pass further, `save` and `load` carry it through a checkpoint"
     def __init__(self, recipe:BinaryRecipe, data:Data):
-        r, y = recipe, recipe.replicas if recipe.algorithm == 'rsgd' else 1
-        who = lambda a: r.seed if y == 1 else (r.seed, a)
-        nets = [make_model(r.arch, data.classes, data.shape[0], data.shape[1], r.width, who(a)).to(data.x_train.device).train() for a in range(y)]
-        self.recipe, self.data, self.nets = r, data, Latents(nets, r.init, [stream('latents', r.arch, r.seed, a) for a in range(y)])
-        self.labels = dict(true=data.y_train) | (dict(random=random_labels(r, data)) if r.algorithm == 'adv' else {})
-        self.phases = [('random', r.random_epochs, r.random_lr, r.random_hold)]*(r.algorithm == 'adv') + [('true', r.epochs, r.lr, r.hold)]
-        self.gens = {f'order {a}': stream('order', r.algorithm, r.seed, a) for a in range(y)}
-        self.log, self.seconds, self.random_error = [], 0., None
+        self.recipe = recipe
+        self.data = data
+        r = recipe
+        latents = []
+        self.gens = {}
+        for a in range(self.copies()):
+            latents.append(stream('latents', r.arch, r.seed, a))
+            self.gens[f'order {a}'] = stream('order', r.algorithm, r.seed, a)
+        self.nets = Latents(self.networks(), r.init, latents)
+        self.labels = dict(true=data.y_train)
+        self.phases = [('true', r.epochs, r.lr, r.hold)]
+        if r.algorithm == 'adv':
+            self.labels['random'] = random_labels(r, data)
+            self.phases.insert(0, ('random', r.random_epochs, r.random_lr, r.random_hold))
+        self.log = []
+        self.seconds = 0.
+        self.random_error = None
         self.begin()
 
-    def begin(self):
-        "A fresh optimizer on the latents, as every phase has."
-        w, r = nn.Parameter(self.nets.w), self.recipe
-        w.grad, self.nets.w = self.nets.g, w.data
-        self.moments = {k: torch.zeros_like(w.data) for k in (('exp_avg', 'exp_avg_sq') if r.rule == 'adam' else ('momentum_buffer',))}
-        if r.rule == 'adam': self.moments['step'] = torch.zeros((), device=w.device)
-        kw = dict(lr=1., weight_decay=r.weight_decay, fused=True)
-        self.opt = torch.optim.AdamW([w], **kw) if r.rule == 'adam' else torch.optim.SGD([w], momentum=.9, **kw)
-        self.opt.state[w].update(self.moments)
+# %% ../nbs/7_binary/binary.ipynb #training-parts
+@patch
+def copies(self:BinaryTraining)->int:
+    "How many networks move together"
+    if self.recipe.algorithm == 'rsgd': return self.recipe.replicas
+    return 1
 
-    def live(self)->dict[str, Tensor]:
-        "The tensors that training changes in place, by name"
-        return dict(w=self.nets.w, **self.moments)
+@patch
+def networks(self:BinaryTraining)->list[nn.Module]:
+    "The modules of the replicas, from independent starts"
+    r, data = self.recipe, self.data
+    y = self.copies()
+    nets = []
+    for a in range(y):
+        seed = r.seed if y == 1 else (r.seed, a)
+        net = make_model(r.arch, data.classes, *data.shape[:2], r.width, seed)
+        net = net.to(data.x_train.device)
+        nets.append(net.train())
+    return nets
 
-    def save(self, checkpoint:Checkpoint)->None:
-        states = {f'generator {k}': g.get_state() for k, g in self.gens.items()}
-        checkpoint.save(self.live() | states, dict(log=self.log, seconds=self.seconds, random_error=self.random_error))
+# %% ../nbs/7_binary/binary.ipynb #begin
+@patch
+def begin(self:BinaryTraining):
+    "A fresh optimizer on the latents, as every phase has."
+    w = nn.Parameter(self.nets.w)
+    w.grad = self.nets.g
+    self.nets.w = w.data
+    adam = self.recipe.rule == 'adam'
+    names = ['exp_avg', 'exp_avg_sq'] if adam else ['momentum_buffer']
+    self.moments = {k: torch.zeros_like(w.data) for k in names}
+    if adam: self.moments['step'] = torch.zeros((), device=w.device)
+    how = dict(lr=1., weight_decay=self.recipe.weight_decay, fused=True)
+    if adam:
+        self.opt = torch.optim.AdamW([w], **how)
+    else:
+        self.opt = torch.optim.SGD([w], momentum=.9, **how)
+    self.opt.state[w].update(self.moments)
 
-    def load(self, checkpoint:Checkpoint)->None:
-        if not (saved := checkpoint.load()): return
-        for k, v in self.live().items(): v.copy_(saved.tensors[k])
-        for k, g in self.gens.items(): g.set_state(saved.tensors[f'generator {k}'])
-        self.log, self.seconds, self.random_error = (saved.record[k] for k in ('log', 'seconds', 'random_error'))
-        self.nets.settle()
+# %% ../nbs/7_binary/binary.ipynb #training-checkpoint
+@patch
+def live(self:BinaryTraining)->dict[str, Tensor]:
+    "The tensors that training changes in place, by name"
+    return dict(w=self.nets.w, **self.moments)
+
+@patch
+def save(self:BinaryTraining, checkpoint:Checkpoint)->None:
+    "Write all that a restart needs"
+    tensors = self.live()
+    for k, g in self.gens.items(): tensors[f'generator {k}'] = g.get_state()
+    record = dict(log=self.log, seconds=self.seconds, random_error=self.random_error)
+    checkpoint.save(tensors, record)
+
+@patch
+def load(self:BinaryTraining, checkpoint:Checkpoint)->None:
+    "Go on from a checkpoint, where there is one"
+    saved = checkpoint.load()
+    if not saved: return
+    for k, v in self.live().items(): v.copy_(saved.tensors[k])
+    for k, g in self.gens.items(): g.set_state(saved.tensors[f'generator {k}'])
+    self.log = saved.record['log']
+    self.seconds = saved.record['seconds']
+    self.random_error = saved.record['random_error']
+    self.nets.settle()
 
 # %% ../nbs/7_binary/binary.ipynb #epoch
 def binary_epoch(run:BinaryTraining, phase:tuple, e:int)->dict:
     "Epoch `e` (from 0) of a phase (labels, epochs, lr, hold) -> its row for the log"
-    r, nets, (labels, epochs, lr, hold) = run.recipe, run.nets, phase
-    x, y, n = run.data.x_train, run.labels[labels], len(run.data.y_train)
-    b, wrong, loss, gamma = min(r.batch, n), 0, 0., None
-    steps = list(zip(*(torch.randperm(n, generator=g)[:n//b*b].to(x.device).split(b) for g in run.gens.values())))
+    labels, epochs, lr, hold = phase
+    nets = run.nets
+    steps = run.batches()
+    wrong, loss = 0, 0.
+    gamma = None
     if e == 0: run.begin()
     nets.settle()
     for j, batch in enumerate(steps):
         t = (e + j/len(steps))/epochs
-        run.opt.param_groups[0]['lr'] = lr*rate(t, hold)
-        nets.g.zero_()
-        for net, i in zip(nets.nets, batch):
-            logits, want = net(x.index_select(0, i)), y.index_select(0, i)
-            l = F.cross_entropy(logits, want); l.backward()
-            wrong += (logits.detach().argmax(1) != want).sum(); loss += l.detach()
+        now = lr*rate(t, hold)
+        run.opt.param_groups[0]['lr'] = now
+        w, l = run.gradient(batch, run.labels[labels], loss)
+        wrong, loss = wrong + w, l
         run.opt.step()
-        if len(nets.nets) > 1: nets.pull(gamma := coupling(t, r))
+        if len(nets.nets) > 1:
+            gamma = coupling(t, run.recipe)
+            nets.pull(gamma)
         nets.settle()
     k = len(steps)*len(nets.nets)
-    row = dict(labels=labels, epoch=e+1, error=float(wrong)/k/b, loss=float(loss)/k, lr=run.opt.param_groups[0]['lr'])
-    return row if gamma is None else row | dict(gamma=gamma, spread=nets.spread())
+    row = dict(labels=labels, epoch=e+1, error=float(wrong)/k/len(batch[0]), loss=float(loss)/k, lr=now)
+    if gamma is not None: row |= dict(gamma=gamma, spread=nets.spread())
+    return row
+
+# %% ../nbs/7_binary/binary.ipynb #batches
+@patch
+def batches(self:BinaryTraining)->list[tuple]:
+    "For each step of an epoch a tuple of index tensors, one per replica"
+    n = len(self.data.y_train)
+    b = min(self.recipe.batch, n)
+    orders = []
+    for g in self.gens.values():
+        order = torch.randperm(n, generator=g)[:n//b*b]
+        order = order.to(self.data.x_train.device)
+        orders.append(order.split(b))
+    return list(zip(*orders))
+
+@patch
+def gradient(self:BinaryTraining, batch:tuple, labels:Tensor, loss)->tuple: # wrong images, `loss` with those met
+    "Fill the gradients of all replicas, each on its images"
+    self.nets.g.zero_()
+    wrong = 0
+    for net, i in zip(self.nets.nets, batch):
+        x = self.data.x_train.index_select(0, i)
+        y = labels.index_select(0, i)
+        z = net(x)
+        l = F.cross_entropy(z, y)
+        l.backward()
+        wrong = wrong + (z.detach().argmax(1) != y).sum()
+        loss = loss + l.detach()
+    return wrong, loss
 
 # %% ../nbs/7_binary/binary.ipynb #minimize
 def _train(recipe, data, report, checkpoint):
     "The computation behind `minimize_binary` -> bits and record for the store"
-    run = BinaryTraining(recipe, data); run.load(checkpoint)
-    net, before, began = run.nets.nets[0], run.seconds, time.monotonic()
-    for phase, e in [(p, e) for p in run.phases for e in range(p[1])][len(run.log):]:
-        run.log.append(binary_epoch(run, phase, e))
-        if phase[0] == 'random' and e + 1 == phase[1]:
-            ev = Evaluator(net, (data.x_train, run.labels['random']))
-            run.random_error = ev(settled_thresholds(ev, state_of(net))).error
+    run = BinaryTraining(recipe, data)
+    run.load(checkpoint)
+    before = run.seconds
+    began = time.monotonic()
+    todo = []
+    for phase in run.phases:
+        _, epochs, _, _ = phase
+        for e in range(epochs): todo.append((phase, e))
+    done = len(run.log)
+    for phase, e in todo[done:]:
+        row = binary_epoch(run, phase, e)
+        run.log.append(row)
+        labels, epochs, _, _ = phase
+        if labels == 'random' and e + 1 == epochs: run.read_random()
         run.seconds = before + time.monotonic() - began
         if checkpoint.due(): run.save(checkpoint)
-        report(run.log[-1])
-    state = {k: v.cpu() for k, v in settled_thresholds(Evaluator(net, data.train), run.nets.centre()).items()}
-    scores = dict(train=Evaluator(net, data.train)(state), test=Evaluator(net, data.test)(state))
-    return pack(state), dict(scores, shapes={k: list(v.shape) for k, v in state.items()}, seconds=run.seconds, log=run.log, random_error=run.random_error)
+        report(row)
+    return run.found()
 
+# %% ../nbs/7_binary/binary.ipynb #minimize-parts
+@patch
+def read_random(self:BinaryTraining)->None:
+    "The exact error on the random labels"
+    net = self.nets.nets[0]
+    ev = Evaluator(net, (self.data.x_train, self.labels['random']))
+    state = settled_thresholds(ev, state_of(net))
+    self.random_error = ev(state).error
+
+@patch
+def found(self:BinaryTraining)->tuple[State, dict]:
+    "Bits of the centre, and the record of what was measured on it"
+    net = self.nets.nets[0]
+    train = Evaluator(net, self.data.train)
+    test = Evaluator(net, self.data.test)
+    state = settled_thresholds(train, self.nets.centre())
+    state = {k: v.cpu() for k, v in state.items()}
+    record = dict(train=train(state), test=test(state))
+    record['shapes'] = {k: list(v.shape) for k, v in state.items()}
+    record |= dict(seconds=self.seconds, log=self.log, random_error=self.random_error)
+    return pack(state), record
+
+# %% ../nbs/7_binary/binary.ipynb #minimize-binary
 def binary_spec(recipe:BinaryRecipe, data:Data)->dict:
     "What a binary minimum is stored under: the recipe but for its label, and the images"
     return minimum_spec(recipe, data, 'binary', 1)
+
+def _check_minimize(recipe, store):
+    "Refuse what is no recipe, and what is no store."
+    if not isinstance(recipe, BinaryRecipe):
+        raise BinaryRecipeError(f'recipe: wanted a BinaryRecipe, got {type(recipe).__name__}')
+    if store is not None and not hasattr(store, 'remember'):
+        raise BinaryRecipeError(f'store: wanted a Store, such as Store(folder), got {store!r}')
 
 def minimize_binary(
     recipe:BinaryRecipe,
@@ -264,13 +469,17 @@ def minimize_binary(
     report:Callable[[dict], None]=lambda row: None # gets the row of every epoch
 )->Minimum: # its state holds ±1
     "Train as the recipe says, or return what was trained before; a run that was killed goes on from its last checkpoint"
-    if not isinstance(recipe, BinaryRecipe): raise BinaryRecipeError(f'recipe: wanted a BinaryRecipe, got {type(recipe).__name__}')
-    if store is not None and not hasattr(store, 'remember'): raise BinaryRecipeError(f'store: wanted a Store, such as Store(folder), got {store!r}')
+    _check_minimize(recipe, store)
     data = _data_of(recipe, data, 'cpu', BinaryRecipeError)
-    bits, rec = (store or Store()).remember(binary_spec(recipe, data), functools.partial(_train, recipe, data, report))
-    train, test = (Score(*rec[k]) for k in ('train', 'test'))
-    reason = '' if train.error <= MAX_ERROR else f'train error {train.error:.4f} is above {MAX_ERROR}'
-    return Minimum(recipe, unpack(bits, rec['shapes']), train, test, rec['seconds'], rec['log'], not reason, reason, rec['random_error'])
+    if store is None: store = Store()
+    train = functools.partial(_train, recipe, data, report)
+    bits, kept = store.remember(binary_spec(recipe, data), train)
+    train = Score(*kept['train'])
+    test = Score(*kept['test'])
+    reason = ''
+    if train.error > MAX_ERROR: reason = f'train error {train.error:.4f} is above {MAX_ERROR}'
+    state = unpack(bits, kept['shapes'])
+    return Minimum(recipe, state, train, test, kept['seconds'], kept['log'], not reason, reason, kept['random_error'])
 
 # %% ../nbs/7_binary/binary.ipynb #recipe_for
 PRESETS = ('smoke', 'quick', 'standard', 'paper')
@@ -296,10 +505,23 @@ _ROWS = {
         rsgd=dict(epochs=40, batch=32, lr=3e-3),
         adv=dict(epochs=40, batch=32, lr=3e-3, random_epochs=40, random_lr=5e-3, random_hold=0.),
         wd=1.)}
-_ROWS |= {('standard', net): rows for (preset, net), rows in _ROWS.items() if preset == 'quick'}
-_ROWS |= {('paper', net): {k: row if k == 'wd' else {**row, **{e: 2*row[e] for e in ('epochs', 'random_epochs') if e in row}} for k, row in rows.items()}
-          for (preset, net), rows in _ROWS.items() if preset == 'quick'}
 
+# %% ../nbs/7_binary/binary.ipynb #rows
+def _rows(preset, arch):
+    "The rows of a network; those of `paper` have twice the epochs of `quick`"
+    arch = arch.removesuffix('_bn')
+    if preset == 'smoke': return _ROWS['smoke', arch]
+    rows = _ROWS['quick', arch]
+    if preset != 'paper': return rows
+    out = dict(wd=rows['wd'])
+    for algorithm in ALGORITHMS:
+        row = dict(rows[algorithm])
+        for k in row:
+            if k.endswith('epochs'): row[k] = 2*row[k]
+        out[algorithm] = row
+    return out
+
+# %% ../nbs/7_binary/binary.ipynb #recipe-for
 def binary_recipe_for(
     arch:str,
     dataset:str,
@@ -310,12 +532,16 @@ def binary_recipe_for(
     width:float=1.,
 )->BinaryRecipe:
     "The recipe of the study for one class of binary minimizers."
-    for what, v, among in (('preset', preset, PRESETS), ('class of minimizers', label, CLASSES), ('network', arch, BINARY)):
-        if v not in among: raise BinaryRecipeError(f'there is no {what} {v!r}; there are: {", ".join(among)}')
-    rows = _ROWS[preset, arch.removesuffix('_bn')]
+    _check_name('preset', preset, PRESETS)
+    _check_name('class of minimizers', label, CLASSES)
+    _check_name('network', arch, BINARY)
+    rows = _rows(preset, arch)
     algorithm, _, control = label.partition('-')
-    row, y = dict(rows[algorithm]), BinaryRecipe.replicas
-    if control == 'long': row = {**{k: v for k, v in rows['rsgd'].items() if not k.startswith(('gamma', 'collapse'))}, 'epochs': y*rows['rsgd']['epochs']}
+    row = dict(rows[algorithm])
+    y = BinaryRecipe.replicas
+    if control == 'long':
+        row = dict(rows['rsgd'])
+        row['epochs'] *= y
     if control == 'init': row['init'] = BinaryRecipe.init*y**-.5
     if control == 'wd': row['weight_decay'] = rows['wd']
     return BinaryRecipe(arch, dataset, algorithm, seed, n_train, width, label, **row)

@@ -9,31 +9,56 @@ __all__ = ['centre', 'Plane', 'plane']
 from collections.abc import Sequence
 import torch
 from torch import Tensor
+from fastcore.basics import patch
 from ..evaluate import STATISTICS, Evaluator
 from ..ground.states import State, with_estimates
 from ..evaluation.statistics import blend
 from ..torus import Torus, average, double
 
-# %% ../../nbs/6_landscape/planes.ipynb #centre
+# %% ../../nbs/6_landscape/planes.ipynb #vectors
 def _log(torus:Torus|None, p:State, q:State, names:Sequence[str]|None=None)->State:
     "The tangent vector at `p` that reaches `q`; without a torus the difference of `names` (None: of everything floating)."
-    return torus.log(p, q) if torus else {k: q[k]-p[k] for k in names or p if p[k].is_floating_point()}
+    if torus: return torus.log(p, q)
+    v = {}
+    for k in names or p:
+        x = p[k]
+        if x.is_floating_point():
+            v[k] = q[k] - x
+    return v
 
 def _exp(torus:Torus|None, p:State, v:State)->State:
     "The point reached from `p` along `v`."
-    return torus.exp(p, v) if torus else {k: x+v[k] if k in v else x for k, x in p.items()}
+    if torus: return torus.exp(p, v)
+    out = dict(p)
+    for k, x in v.items():
+        out[k] = p[k] + x
+    return out
 
+# %% ../../nbs/6_landscape/planes.ipynb #sums
 def _combine(vectors:Sequence[State], weights:Sequence[float])->State:
-    return {k: sum(w*v[k] for w, v in zip(weights, vectors)) for k in vectors[0]}
+    "A weighted sum of tangent vectors."
+    out = {}
+    for k in vectors[0]:
+        out[k] = 0
+        for w, v in zip(weights, vectors):
+            out[k] = out[k] + w*v[k]
+    return out
 
-def _dot(u:State, v:State)->float: return sum((x*v[k]).sum().item() for k, x in u.items())
+def _dot(u:State, v:State)->float:
+    "The product metric."
+    total = 0
+    for k, x in u.items():
+        total += (x*v[k]).sum().item()
+    return total
 
+# %% ../../nbs/6_landscape/planes.ipynb #centre
 def centre(points:Sequence[State], torus:Torus|None=None, tol:float=1e-9)->State:
     "float64: the point where the tangent vectors to `points` sum to zero, equation (1), to `tol`; ValueError where there is none nearby."
     points = [double(p) for p in points]
     if not torus: return average(points)
     found = torus.mean(points, tol)
-    if found.error > tol: raise ValueError('centre: the networks are too far apart for one centre; align permutations and signs first')
+    if found.error > tol:
+        raise ValueError('centre: the networks are too far apart for one centre; align permutations and signs first')
     return found.state
 
 # %% ../../nbs/6_landscape/planes.ipynb #plane
@@ -44,27 +69,83 @@ class Plane:
         torus:Torus|None=None,       # None: the flat plane through the weights
         names:Sequence[str]|None=None # which those are; None: everything floating
     ):
-        self.corners, self.torus, self.centre = (a, b, c), torus, centre((a, b, c), torus)
-        u, v, w = (_log(torus, self.centre, double(p), names) for p in self.corners)
-        side = _combine([v, u], [1, -1])
-        self.e1 = _combine([side], [_dot(side, side)**-.5]) if _dot(side, side) else side
-        up = _combine([w, self.e1], [1, -_dot(w, self.e1)])
-        if not _dot(up, up) > 1e-12*_dot(side, side) > 0: raise ValueError('plane: the three networks lie on one line')
-        self.e2 = _combine([up], [_dot(up, up)**-.5])
-        self.positions = torch.tensor([[_dot(o, self.e1), _dot(o, self.e2)] for o in (u, v, w)], dtype=torch.float64)   # [3, 2] of a, b, c
-
-    def shares(self, x:float, y:float)->Tensor:
-        "float64 [3] barycentric weights of a, b, c; outside of the triangle negative ones are cut off."
-        w = torch.linalg.solve(torch.cat([self.positions.T, torch.ones(1, 3, dtype=torch.float64)]), torch.tensor([x, y, 1.], dtype=torch.float64))
-        return w.clamp_min(0)/w.clamp_min(0).sum()
+        self.corners = a, b, c
+        self.torus = torus
+        self.centre = centre(self.corners, torus)
+        logs = [_log(torus, self.centre, double(p), names) for p in self.corners]
+        self.e1, self.e2 = _axes(*logs)
+        rows = [[_dot(o, self.e1), _dot(o, self.e2)] for o in logs]
+        self.positions = torch.tensor(rows, dtype=torch.float64)   # [3, 2] of a, b, c
 
     def __call__(self, x:float, y:float)->State:
-        for p, (px, py) in zip(self.corners, self.positions.tolist()):
-            if (x, y) == (px, py): return p
-        moved, w = _exp(self.torus, self.centre, _combine([self.e1, self.e2], [x, y])), self.shares(x, y)
-        mixed = lambda k: sum(s*p[k] for s, p in zip(w.tolist(), self.corners))
-        point = {k: v if not v.is_floating_point() else (moved[k] if k in self.e1 else mixed(k)).to(v) for k, v in self.corners[0].items()}
-        return with_estimates(point)
+        for p, position in zip(self.corners, self.positions.tolist()):
+            if [x, y] == position: return p
+        return self.between(x, y)
+
+# %% ../../nbs/6_landscape/planes.ipynb #axes
+def _axes(u:State, v:State, w:State)->tuple[State, State]:
+    "Two orthonormal tangent vectors: from u to v, and from there towards w."
+    side = _combine([v, u], [1, -1])
+    length = _dot(side, side)
+    e1 = side
+    if length:
+        e1 = _combine([side], [length**-.5])
+    along = _dot(w, e1)
+    up = _combine([w, e1], [1, -along])
+    height = _dot(up, up)
+    if not height > 1e-12*length > 0:
+        raise ValueError('plane: the three networks lie on one line')
+    e2 = _combine([up], [height**-.5])
+    return e1, e2
+
+# %% ../../nbs/6_landscape/planes.ipynb #shares
+@patch
+def shares(self:Plane, x:float, y:float)->Tensor:
+    "float64 [3] barycentric weights of a, b, c; outside of the triangle negative ones are cut off."
+    ones = torch.ones(1, 3, dtype=torch.float64)
+    A = torch.cat([self.positions.T, ones])
+    b = torch.tensor([x, y, 1.], dtype=torch.float64)
+    w = torch.linalg.solve(A, b)
+    w = w.clamp_min(0)
+    return w/w.sum()
+
+# %% ../../nbs/6_landscape/planes.ipynb #plane-between
+@patch
+def between(self:Plane, x:float, y:float)->State:
+    "The state at coordinates where none of the three networks lies."
+    move = _combine([self.e1, self.e2], [x, y])
+    moved = _exp(self.torus, self.centre, move)
+    mixed = _combine(self.corners, self.shares(x, y).tolist())
+    point = {}
+    for k, v in self.corners[0].items():
+        if not v.is_floating_point():
+            point[k] = v
+            continue
+        found = moved if k in self.e1 else mixed      # weights; buffers
+        point[k] = found[k].to(v)
+    return with_estimates(point)
+
+# %% ../../nbs/6_landscape/planes.ipynb #correction
+def _corrected(ev, at, statistics):
+    "A function of the coordinates: the state of the plane there, its channel statistics as wanted"
+    moments = []
+    if statistics == 'repair':
+        moments = [ev.moments(p) for p in at.corners]
+    def corrected(x, y):
+        state = at(x, y)
+        if statistics == 'none': return state
+        if statistics == 'exact': return ev.refresh(state)
+        shares = at.shares(x, y)
+        return ev.repair(state, blend(moments, shares.tolist()))
+    return corrected
+
+def _ticks(values, n, margin):
+    "n values that reach beyond the given ones by a share of their extent"
+    lo = values.min().item()
+    hi = values.max().item()
+    beyond = margin*(hi-lo)
+    ticks = torch.linspace(lo-beyond, hi+beyond, n, dtype=torch.float64)
+    return ticks.tolist()
 
 # %% ../../nbs/6_landscape/planes.ipynb #plane-map
 def plane(
@@ -77,13 +158,24 @@ def plane(
 ):  # DataFrame: network ('a', 'b', 'c', '' on the grid), x, y (radians), error, loss, statistics
     "Error and loss on the plane through three networks."
     import pandas as pd
-    if statistics not in STATISTICS: raise ValueError(f'statistics: wanted one of {", ".join(STATISTICS)}, got {statistics!r}')
+    _check_map(n, statistics)
+    corners = [{k: v.to(ev.device) for k, v in p.items()} for p in (a, b, c)]
+    names = [k for k, _ in ev.net.named_parameters()]
+    at = Plane(*corners, torus, names)
+    corrected = _corrected(ev, at, statistics)
+    rows = []
+    for k, p, (x, y) in zip('abc', corners, at.positions.tolist()):
+        rows.append((k, x, y, *ev(p, logit_scale)))
+    xs, ys = at.positions.T
+    for y in _ticks(ys, n, margin):
+        for x in _ticks(xs, n, margin):
+            rows.append(('', x, y, *ev(corrected(x, y), logit_scale)))
+    frame = pd.DataFrame(rows, columns=['network', 'x', 'y', 'error', 'loss'])
+    return frame.assign(statistics=statistics)
+
+# %% ../../nbs/6_landscape/planes.ipynb #check-map
+def _check_map(n, statistics):
+    "Refuse a grid that is none, and statistics that nobody defined."
+    if statistics not in STATISTICS:
+        raise ValueError(f'statistics: wanted one of {", ".join(STATISTICS)}, got {statistics!r}')
     if n < 2: raise ValueError(f'n: wanted 2 or more, got {n}')
-    at = Plane(*({k: v.to(ev.device) for k, v in p.items()} for p in (a, b, c)), torus, [k for k, _ in ev.net.named_parameters()])
-    moments = [ev.moments(p) for p in at.corners] if statistics == 'repair' else None
-    correct = dict(none=lambda s, w: s, exact=lambda s, w: ev.refresh(s), repair=lambda s, w: ev.repair(s, blend(moments, w.tolist())))[statistics]
-    rows = [(k, x, y, *ev(p, logit_scale)) for k, p, (x, y) in zip('abc', at.corners, at.positions.tolist())]
-    lo, hi = at.positions.min(0).values, at.positions.max(0).values
-    xs, ys = (torch.linspace(l-margin*(h-l), h+margin*(h-l), n, dtype=torch.float64).tolist() for l, h in zip(lo.tolist(), hi.tolist()))
-    rows += [('', x, y, *ev(correct(at(x, y), at.shares(x, y)), logit_scale)) for y in ys for x in xs]
-    return pd.DataFrame(rows, columns=['network', 'x', 'y', 'error', 'loss']).assign(statistics=statistics)

@@ -14,52 +14,90 @@ from ..evaluate import Evaluator
 from ..alignment import in_float32
 from ..ground.states import State
 
-# %% ../../nbs/6_landscape/sharpness.ipynb #sam
+# %% ../../nbs/6_landscape/sharpness.ipynb #loss
 def _free(ev:Evaluator, p:State)->State:
     "The floating parameters of a state, detached, each requiring a gradient."
-    names = [k for k, _ in ev.net.named_parameters() if p[k].is_floating_point()]
-    return {k: p[k].to(ev.device).detach().requires_grad_() for k in names}
+    at = {}
+    for k, _ in ev.net.named_parameters():
+        v = p[k]
+        if v.is_floating_point():
+            at[k] = v.to(ev.device).detach().requires_grad_()
+    return at
 
 def _loss(ev:Evaluator, p:State, at:State, x:Tensor, y:Tensor)->Tensor:
     "What one batch adds to the mean loss."
-    x = x.to(next(iter(at.values())).dtype) if x.is_floating_point() else x
-    rest = {k: v.to(ev.device) for k, v in p.items() if k not in at}
-    return nn.functional.cross_entropy(ev.forward(rest | at, x), y, reduction='sum')/len(ev.y)
+    first, *_ = at.values()
+    if x.is_floating_point(): x = x.to(first.dtype)
+    state = {k: v.to(ev.device) for k, v in p.items()}
+    z = ev.forward(state | at, x)
+    loss = nn.functional.cross_entropy(z, y, reduction='sum')
+    return loss/len(ev.y)
 
+# %% ../../nbs/6_landscape/sharpness.ipynb #gradient
 def gradient(ev:Evaluator, p:State)->State: # over the parameters
     "The gradient of the mean loss over the data."
     at = _free(ev, p)
+    weights = [*at.values()]
     total = {k: torch.zeros_like(v) for k, v in at.items()}      # of a parameter that no output reads it stays so
     for x, y in ev.parts():
-        grads = torch.autograd.grad(_loss(ev, p, at, x, y), [*at.values()], allow_unused=True)
-        for k, g in zip(at, grads):
-            if g is not None: total[k] = total[k] + g
+        loss = _loss(ev, p, at, x, y)
+        found = torch.autograd.grad(loss, weights, allow_unused=True)
+        for k, g in zip(at, found):
+            if g is not None:
+                total[k] = total[k] + g
     return total
 
+# %% ../../nbs/6_landscape/sharpness.ipynb #sam
 def sam_sharpness(ev:Evaluator, p:State, rho:float=.05)->float: # nats
     "Equation (1)."
     g = gradient(ev, p)
-    length = sum(v.square().sum() for v in g.values()).sqrt()
+    squares = 0
+    for v in g.values():
+        squares = squares + v.square().sum()
+    length = torch.as_tensor(squares).sqrt()
     if not length > 0: return 0.       # no direction in which the loss rises
-    return ev({k: v + rho*g[k]/length if k in g else v for k, v in p.items()}).loss - ev(p).loss
+    uphill = dict(p)
+    for k, v in g.items():
+        uphill[k] = p[k] + rho*v/length
+    return ev(uphill).loss - ev(p).loss
 
 # %% ../../nbs/6_landscape/sharpness.ipynb #product
 def hessian_product(ev:Evaluator, p:State)->tuple[Callable[[Tensor], Tensor], Tensor]: # v [n] -> H v [n]; zeros [n]
     "Products with the Hessian of the mean loss, in the floating parameters one after the other."
     at = _free(ev, p)
-    sizes = [v.numel() for v in at.values()]
-    zeros = torch.cat([torch.zeros_like(v).detach().flatten() for v in at.values()])
+    weights = [*at.values()]
+    sizes = [w.numel() for w in weights]
+    zeros = _flat(weights, [None]*len(weights))
     def product(v:Tensor)->Tensor:
-        total, parts = torch.zeros_like(zeros), v.to(zeros).split(sizes)
+        total = torch.zeros_like(zeros)
+        parts = v.to(zeros).split(sizes)
         for x, y in ev.parts():
             with sdpa_kernel(SDPBackend.MATH):
-                grads = torch.autograd.grad(_loss(ev, p, at, x, y), [*at.values()], create_graph=True, allow_unused=True)
-                along = sum((g.flatten()*o).sum() for g, o in zip(grads, parts) if g is not None)
-                if not isinstance(along, Tensor) or not along.requires_grad: continue
-                found = torch.autograd.grad(along, [*at.values()], allow_unused=True)
-            total += torch.cat([torch.zeros_like(v).flatten() if h is None else h.flatten() for v, h in zip(at.values(), found)]).detach()
+                loss = _loss(ev, p, at, x, y)
+                g = torch.autograd.grad(loss, weights, create_graph=True, allow_unused=True)
+                along = _along(g, parts)
+                if along is None: continue
+                found = torch.autograd.grad(along, weights, allow_unused=True)
+            total += _flat(weights, found)
         return total
     return product, zeros
+
+# %% ../../nbs/6_landscape/sharpness.ipynb #product-parts
+def _along(g, parts):
+    "g · v; None where it does not depend on the weights, so that the Hessian is zero"
+    along = torch.zeros(())
+    for o, v in zip(g, parts):
+        if o is None: continue
+        along = (o.flatten()*v).sum() + along.to(o)
+    if along.requires_grad: return along
+
+def _flat(weights, found):
+    "[n] what was found for each weight, one after the other; zeros for None"
+    out = []
+    for w, h in zip(weights, found):
+        if h is None: h = torch.zeros_like(w)
+        out.append(h.detach().flatten())
+    return torch.cat(out)
 
 # %% ../../nbs/6_landscape/sharpness.ipynb #curvature
 def curvature(
@@ -68,18 +106,31 @@ def curvature(
     generator:torch.Generator|None=None   # on the CPU
 )->dict[str, float]: # trace, its standard error, top: the largest eigenvalue
     "Trace and largest eigenvalue of the Hessian of the mean loss, in the raw parameters."
-    from scipy.sparse.linalg import LinearOperator, eigsh
     product, zeros = hessian_product(ev, in_float32(p))
-    n = len(zeros)
-    draws = (torch.randint(2, (n,), generator=generator).to(zeros)*2 - 1 for _ in range(n_samples))
-    traces = torch.stack([z @ product(z) for z in draws]).double()
-    matvec = lambda v: product(torch.from_numpy(v.reshape(-1))).cpu().numpy()
-    H = LinearOperator((n, n), matvec, dtype=zeros.cpu().numpy().dtype)
+    traces = []
+    for _ in range(n_samples):
+        bits = torch.randint(2, (len(zeros),), generator=generator)
+        z = bits.to(zeros)*2 - 1
+        traces.append(z @ product(z))
+    traces = torch.stack(traces).double()
     top = 0.
-    if n == 1: top = product(torch.ones_like(zeros)).item()
-    elif bool(traces.any()): top = eigsh(H, 1, which='LA', v0=torch.ones(n).numpy(), return_eigenvectors=False, tol=1e-4)[0]
-    return dict(trace=traces.mean().item(), se=(traces.std()/n_samples**.5).item(), top=float(top))
+    if len(zeros) == 1: top = product(torch.ones_like(zeros)).item()
+    elif traces.any(): top = _largest(product, zeros)
+    se = traces.std()/n_samples**.5
+    return dict(trace=traces.mean().item(), se=se.item(), top=float(top))
 
+# %% ../../nbs/6_landscape/sharpness.ipynb #largest
+def _largest(product, zeros):
+    "The largest eigenvalue, by Lanczos' method from a fixed start"
+    from scipy.sparse.linalg import LinearOperator, eigsh
+    n = len(zeros)
+    def matvec(v):
+        v = torch.from_numpy(v.reshape(-1))
+        return product(v).cpu().numpy()
+    H = LinearOperator((n, n), matvec, dtype=zeros.cpu().numpy().dtype)
+    start = torch.ones(n).numpy()
+    found = eigsh(H, 1, which='LA', v0=start, return_eigenvectors=False, tol=1e-4)
+    return found[0]
 
 # %% ../../nbs/6_landscape/sharpness.ipynb #filter
 def filter_normalised(
@@ -89,9 +140,21 @@ def filter_normalised(
     generator:torch.Generator|None=None   # on the CPU
 )->float: # nats
     "Mean rise of the loss along filter-normalised random directions."
-    def direction(k, v):
-        z, norm = torch.randn(v.shape, generator=generator, dtype=v.dtype).to(v.device), lambda o: o.flatten(1).norm(dim=1).view(-1, *[1]*(v.dim()-1))
-        return z*norm(v)/norm(z)
-    wide = [k for k, _ in ev.net.named_parameters() if p[k].dim() > 1]
-    states = ({**p, **{k: p[k] + radius*direction(k, p[k]) for k in wide}} for _ in range(n_samples))
-    return sum(o.loss for o in ev.scores(states))/n_samples - ev(p).loss
+    def states():
+        for _ in range(n_samples):
+            moved = dict(p)
+            for k, _ in ev.net.named_parameters():
+                if p[k].dim() > 1: moved[k] = p[k] + radius*_direction(p[k], generator)
+            yield moved
+    losses = [o.loss for o in ev.scores(states())]
+    return sum(losses)/n_samples - ev(p).loss
+
+def _direction(v, generator):
+    "A random tensor in which every filter has the norm of that in `v`"
+    z = torch.randn(v.shape, generator=generator, dtype=v.dtype).to(v.device)
+    return z*_norms(v)/_norms(z)
+
+def _norms(v):
+    "The norm of each filter, laid out to multiply the tensor"
+    norms = v.flatten(1).norm(dim=1)
+    return norms.view(-1, *[1]*(v.dim()-1))
