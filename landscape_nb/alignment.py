@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['WATCHED', 'ROUGH', 'LARGE', 'METHODS', 'layout_of', 'one_pass', 'Descent', 'decided', 'step_length', 'frank_wolfe',
            'outputs', 'correlations', 'by_activation', 'in_float32', 'block_similarity', 'plain_descent', 'Alignment',
-           'polished', 'barycentre', 'mixture', 'align']
+           'polished', 'barycentre', 'mixture', 'align', 'distance', 'turned']
 
 # %% ../nbs/3_alignment/alignment.ipynb #imports
 import functools, time
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from .ground.states import called, copied, written
 from .search.group import Block, Element, State, Symmetries, SymmetryError, unit_rows
 from .matching.levels import Choice, Layout
+from .matching.mixed import OVER, align_mixed
 from .matching.similarity import Matching, assign, inner, rounded_products
 
 # %% ../nbs/3_alignment/alignment.ipynb #greedy
@@ -235,6 +236,7 @@ class Alignment:
     seconds: float
     sweeps: float                          # of coordinate descent, visits per nest
     tried: dict                            # method -> objective, where several were
+    reference: State = field(default=None, repr=False)     # what `state` lies next to: a, or its canonical form
 
 ROUGH, LARGE = 5*10**9, 10**11     # multiplications in a sweep: from here on rounding may pay while searching, and to the end; each shape of a rounded product costs memory, too
 
@@ -270,11 +272,13 @@ def align(
     start:Element|None=None,                 # moves b first; 'cd' goes on from there
     kinds:tuple=('permute', 'sign'),         # what may be moved
     model:nn.Module|None=None,               # for 'activation'
-    data:Iterable[Tensor]|Tensor|None=None   # for 'activation': inputs, or batches of them
+    data:Iterable[Tensor]|Tensor|None=None,  # for 'activation': inputs, or batches of them
+    over:str='permutations'                  # 'heads', 'stream', 'all': canonical forms, and rotations of these spaces as well
 )->Alignment:
     "Move `b` by a permutation and signs of its units as close to `a` as `method` can. ValueError names what exists; SymmetryError where a state does not fit."
     if method not in METHODS: raise ValueError(f'method: wanted one of {sorted(METHODS)}, got {method!r}')
     if method == 'activation' and (model is None or data is None): raise ValueError("method 'activation' needs `model` and `data`")
+    if over not in OVER: raise ValueError(f'over: wanted one of {OVER}, got {over!r}')
     if restarts and (generator is None or method not in ('cd', 'bary', 'best')): raise ValueError(f"restarts: wanted a generator and one of 'cd', 'bary', 'best', got {generator} and {method!r}")
     if not isinstance(sym, Symmetries): raise SymmetryError(f'sym: wanted what find_symmetries returns, got {type(sym).__name__}')
     if torus is not None and not hasattr(torus, 'dist'): raise ValueError(f'torus: wanted a Torus, got {type(torus).__name__}')
@@ -282,6 +286,9 @@ def align(
     if start is not None: sym.own(start)
     if odd := [k for k in sorted(sym.parameters) if (a[k].dtype, a[k].device) != (b[k].dtype, b[k].device)]:
         raise SymmetryError(f'{odd[0]}: wanted both states in one dtype on one device, got {a[odd[0]].dtype} on {a[odd[0]].device} and {b[odd[0]].dtype} on {b[odd[0]].device}')
+    if over != 'permutations':
+        how = dict(method=method, generator=generator, restarts=restarts, kinds=kinds, model=model, data=data)
+        return turned(sym, a, b, over, torus, start, how)
     began = time.perf_counter()
     layout, first = layout_of(sym, tuple(kinds)), b if start is None else start(b)
     wide_a, wide_b, wide_first = in_float32(a), in_float32(b), in_float32(first)
@@ -302,5 +309,31 @@ def align(
     state, element = g(first), g if start is None else g @ start
     seconds = time.perf_counter() - began
     near = in_float32(state)
-    dist = torus.dist if torus else lambda s, t: sum((s[k]-t[k]).square().sum(dtype=torch.float64).item() for k in sym.parameters)**.5
-    return Alignment(state, element, name, objective, inner(sym, wide_a, wide_b), dist(wide_a, wide_b), dist(wide_a, near), seconds, sweeps, tried)
+    dist = distance(sym, torus)
+    return Alignment(state, element, name, objective, inner(sym, wide_a, wide_b), dist(wide_a, wide_b), dist(wide_a, near), seconds, sweeps, tried, a)
+
+# %% ../nbs/3_alignment/alignment.ipynb #turned
+def distance(sym:Symmetries, torus=None):
+    "The distance of two states: that of a torus, else the Euclidean one over the parameters."
+    if torus is not None: return torus.dist
+    def euclidean(s, t):
+        square = 0.
+        for k in sym.parameters: square += (s[k] - t[k]).square().sum(dtype=torch.float64).item()
+        return square**.5
+    return euclidean
+
+def turned(sym:Symmetries, a:State, b:State, over:str, torus, start:Element|None, how:dict)->Alignment:
+    "`align` over rotations; `how`: what `align` is given for the permutations."
+    began = time.perf_counter()
+    first = b if start is None else start(b)
+    def permuted(p, q): return align(sym, p, q, **how).element
+    found = align_mixed(sym, a, first, permuted, over)
+    state = found.element(first)
+    element = found.element if start is None else found.element @ start
+    seconds = time.perf_counter() - began
+    dist = distance(sym, torus)
+    reference, near = in_float32(found.reference), in_float32(state)
+    before = dist(reference, in_float32(found.form(first)))
+    tried = dict(permutations=found.objective_permutations, turned=found.objective)
+    return Alignment(state, element, found.start, found.objective, found.objective_before,
+                     before, dist(reference, near), seconds, found.sweeps, tried, found.reference)
