@@ -236,7 +236,7 @@ class Alignment:
     seconds: float
     sweeps: float                          # of coordinate descent, visits per nest
     tried: dict                            # method -> objective, where several were
-    reference: State = field(default=None, repr=False)     # what `state` lies next to: a, or its canonical form
+    reference: State|None = field(default=None, repr=False)     # what `state` lies next to: a, or its canonical form
 
 ROUGH, LARGE = 5*10**9, 10**11     # multiplications in a sweep: from here on rounding may pay while searching, and to the end; each shape of a rounded product costs memory, too
 

@@ -83,7 +83,8 @@ def sides(
             rows = state[w.tensor].double().movedim(w.axis, 0)
             parts.append(rows[w.index].reshape(m.n, -1))
         out.append(torch.cat(parts, 1))
-    return tuple(out)
+    first, second = out
+    return first, second
 
 def crossing(sym:Symmetries, m:Mixing, a:State, k:Mixing, b:State, names=None)->Tensor: # [n, n]
     "Scalar products of the coordinates of a space `m` of `a` and a space `k` of `b`, over all they touch."
@@ -259,7 +260,8 @@ def canonical(
     sym.validate(state)
     wide = {k: v.double() if v.is_floating_point() else v for k, v in state.items()}
     gains = sym.element(numbers=gains_one(sym, wide))
-    words, wide = [gains], gains(wide)
+    words: list = [gains]
+    wide = gains(wide)
     for _ in range(rounds):
         moves, wide = removed(sym, wide)
         if not moves and len(words) > 1: break

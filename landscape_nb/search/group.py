@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ADDED', 'KINDS', 'NOT_SEARCHED', 'DOUBLE', 'RANDOM', 'REPORTED', 'Wire', 'Block', 'Family', 'along', 'as_axis',
-           'unit_rows', 'multiplier', 'reorder_', 'Frozen', 'Element', 'Symmetries', 'Move', 'generic_state',
-           'in_double', 'in_precision', 'leaves', 'relative_change']
+           'unit_rows', 'multiplier', 'reorder_', 'Frozen', 'Element', 'composed', 'Symmetries', 'Move',
+           'generic_state', 'in_double', 'in_precision', 'leaves', 'relative_change']
 
 # %% ../../nbs/1_symmetries/group.ipynb #imports
 import math, re
@@ -146,6 +146,10 @@ class Element:
     def __call__(self, state:State)->State:
         return self.sym.act(self, state)
 
+    def __matmul__(self, h:'Element')->'Element':
+        "Composition: (g @ h)(a) = g(h(a))."
+        return composed(self, h)
+
     def __repr__(self):
         touched = {k[0] for k in (*self.sources, *self.factors)} | self.added.keys()
         return f'Element(moves {len(touched)} of {len(self.sym.shapes)} tensors)'
@@ -197,25 +201,24 @@ def linear(self:Element,
     return x
 
 # %% ../../nbs/1_symmetries/group.ipynb #matmul
-@patch
-def __matmul__(self:Element, h:Element)->Element:
-    "Composition: (g @ h)(a) = g(h(a))."
-    self.sym.own(h)
-    if self.before:
-        words = (*h.before, replace(h, before=()), *self.before)
-        return replace(self, before=words)
+def composed(g:Element, h:Element)->Element:
+    "The element that acts as `h`, then as `g`."
+    g.sym.own(h)
+    if g.before:
+        words = (*h.before, replace(h, before=()), *g.before)
+        return replace(g, before=words)
     sources = dict(h.sources)
     factors = dict(h.factors)
-    for k, q in self.sources.items():
+    for k, q in g.sources.items():
         sources[k] = sources[k][q] if k in sources else q
-    for k, m in self.factors.items():
+    for k, m in g.factors.items():
         back = h.sources.get(k[:3])
         if back is not None: m = torch.empty_like(m).index_copy_(0, back, m)
         factors[k] = factors[k]*m if k in factors else m
-    added = {k: self.linear(k, t, False) for k, t in h.added.items()}
-    for k, t in self.added.items():
+    added = {k: g.linear(k, t, False) for k, t in h.added.items()}
+    for k, t in g.added.items():
         added[k] = added[k] + t if k in added else t
-    return Element(self.sym, sources, factors, added, h.before)
+    return Element(g.sym, sources, factors, added, h.before)
 
 # %% ../../nbs/1_symmetries/group.ipynb #inverse
 @patch
@@ -387,7 +390,7 @@ def _step_of(key:str)->int|None:
 @patch
 def read_step(self:Symmetries, entries:dict[str, Tensor], path:str|Path):
     "One step of a word: a move, or an element."
-    if any(k.startswith('move') for k in entries): return Move.read(self, entries, path)
+    if any(k.startswith('move') for k in entries): return _read_move(self, entries, path)
     return self.read(entries, path)
 
 @patch
@@ -456,8 +459,7 @@ def entries(self:Move)->dict[str, Tensor]:
     return {f'move|{self.kind}|{self.number}': self.value}
 
 # %% ../../nbs/1_symmetries/group.ipynb #move-read
-@patch(cls_method=True)
-def read(cls:Move, sym:Symmetries, entries:dict[str, Tensor], path)->Move:
+def _read_move(sym:Symmetries, entries:dict[str, Tensor], path)->Move:
     "A move from its entries, refused when it does not fit."
     (key, value), = entries.items()
     _, kind, number = key.split('|')
@@ -465,7 +467,7 @@ def read(cls:Move, sym:Symmetries, entries:dict[str, Tensor], path)->Move:
     number = int(number)
     if number >= len(some) or value.shape != (some[number].n,)*value.dim():
         raise SymmetryError(f'{path}: {key} does not fit this network')
-    return cls(sym, kind, number, value)
+    return Move(sym, kind, number, value)
 
 # %% ../../nbs/1_symmetries/group.ipynb #moves
 @patch
