@@ -10,7 +10,7 @@ $(foreach name,$(GIVEN),$(eval override $(name) := $$(value $(name)))$(eval expo
 export GIVEN
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
 
-.PHONY: help setup data reproduce results claims gallery test test-all types export docs clean
+.PHONY: help setup data reproduce results claims gallery explore test test-all types export docs clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +36,9 @@ gallery: setup  ## the study on four networks, kept beside the pages, and the ta
 	for a in $$GALLERY; do $(MAKE) reproduce ARCH=$$a && $(MAKE) results ARCH=$$a || exit 1; done
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace nbs/index.ipynb
 	$(MAKE) export
+
+explore: setup  ## walk between the minima of a run in a browser, as in: make explore RUN=out/mlp-fashion_mnist-quick; without RUN the newest
+	@$(BIN)/landscape explore -- "$$RUN" || [ $$? = 130 ]    # interrupted: it has said so
 
 test: setup data  ## every page, every property, a cross-section of networks: minutes
 	$(BIN)/python -m pytest -m 'not long'

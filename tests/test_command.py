@@ -1,5 +1,5 @@
 "The command `landscape`: what it prints, writes and answers with."
-import os, subprocess, sys
+import os, signal, socket, subprocess, sys, time
 from configparser import ConfigParser
 from importlib.metadata import EntryPoint
 import pandas as pd, pytest, torch
@@ -23,11 +23,15 @@ def files(tmp_path_factory):
     save_state(a, at/'a.safetensors'); save_state(b, at/'b.safetensors')
     moved = sym.sample(torch.Generator().manual_seed(0))(a)
     torch.save(dict(epoch=1, state_dict={f'module.{k}': v for k, v in moved.items()}), at/'moved.pt')
+    save_state(a | {'fc2.bias': torch.full_like(a['fc2.bias'], torch.nan)}, at/'nan.safetensors')
+    (at/'text.txt').write_text('epoch 1, loss .5\n')
+    (at/'folder').mkdir()
     for seed in range(2): save_state(state_of(make_model('binary_mlp', size=8, width=.1, seed=seed)), at/f'signs{seed}.safetensors')
     (at/'mynets.py').write_text('from torch import nn, randn\n'
         'def one(): return nn.Sequential(nn.Flatten(), nn.Linear(64, 26), nn.ReLU(), nn.Linear(26, 10))\n'
         'def pair(): return nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3)), randn(2, 6)\n'
         'class Net(nn.Linear):\n    def __init__(self): super().__init__(4, 2)\n'
+        'def digits():\n    from landscape_nb.data import load_data\n    return load_data("digits").test\n'
         'number = 3\ndef broken(): raise RuntimeError("out of\\nclay")\n')
     return at
 
@@ -99,6 +103,47 @@ def test_a_path_is_a_table_and_a_figure(run, files):
     status, out, _ = run(words[:-4], '--n', '50', '--images', 'train', '--points', '3', '--out', 'path.png')
     assert status == 0 and '50 train images' in out and (files/'path.png').read_bytes()[:4] == b'\x89PNG'
 
+def test_certify_counts(run):
+    status, out, err = run('certify', 'mynets.py:pair')
+    assert status == 0 and 'continuous dimensions found: complete' in out, err
+
+def test_a_path_on_images_of_ones_own(run):
+    words = ['path', 'a.safetensors', 'b.safetensors', *SMALL, '--points', '3', '--removal', 'none']
+    status, own, err = run(words, '--data', 'mynets.py:digits')
+    assert status == 0 and '360 images of mynets.py:digits, as they are' in own, err
+    status, named, err = run(words, '--dataset', 'digits')
+    table = lambda out: [l for l in out.splitlines() if l[:1].isdigit() or l.startswith(('barrier', ' '))]
+    assert status == 0 and table(own) == table(named) and 'less 0.3' in named, err
+    status, out, err = run(words, '--dataset', 'digits', '--mean', '0', '--std', '1', '--labels', 'zero,one,two,three,four,five,six,seven,eight,nine')
+    assert status == 0 and 'less 0, divided by 1' in out and table(out)[:4] != table(own)[:4], err
+    assert 'by class' in out and 2 <= len(row(out, 'seven')) <= 3
+
+TWO = 'nn.Linear(64, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 10)'
+
+def test_statistics_of_ends_and_interior_are_of_the_same_images(run, files, monkeypatch):
+    "Networks that were trained on pixels in [0, 1] and are judged on standardised ones: the path is right and the command says what is odd."
+    (files/'bn.py').write_text(f'from torch import nn\ndef net(): return nn.Sequential(nn.Flatten(), {TWO})\n')
+    from landscape_nb.data import load_data
+    from landscape_nb.apps.given import pixels
+    data = load_data('digits')
+    x, y = pixels(data.x_train, data), data.y_train
+    for seed in range(2):
+        torch.manual_seed(seed)
+        net = eval(f'nn.Sequential(nn.Flatten(), {TWO})')
+        opt = torch.optim.SGD(net.parameters(), .1, .9)
+        for i in range(120):
+            opt.zero_grad()
+            nn.functional.cross_entropy(net(x[i*64 % 1280:][:64]), y[i*64 % 1280:][:64]).backward()
+            opt.step()
+        torch.save(net.state_dict(), files/f'bn{seed}.pt')
+    words = 'path bn0.pt bn1.pt --arch bn.py:net --dataset digits --points 5 --removal none'.split()
+    status, wrong, err = run(words)
+    assert status == 0 and err.count('warning') == 2 and 'bn0.pt' in err and '--mean' in err
+    status, right, err = run(words, '--mean', '0', '--std', '1')
+    assert status == 0 and err == ''
+    errors = lambda out: [float(l.split()[1]) for l in out.splitlines() if l.strip().startswith(('0.0000', '0.2500', '0.5000', '1.0000'))]
+    for out in (wrong, right): assert errors(out)[0] < .1 < errors(out)[2]        # ends good, the middle bad: no ends in another light
+
 @pytest.fixture(scope='module')
 def kept(tmp_path_factory):
     "The folder of a run: the claims of a made study."
@@ -122,12 +167,26 @@ def test_a_report_is_text_or_markdown(run, kept):
     ('align a.safetensors b.safetensors --arch mlp --size 8 --width .1 --method psychic', ['psychic', 'greedy']), ('align a.safetensors mynets.py --arch mlp --size 8 --width .1', ['mynets.py']),
     ('align a.safetensors b.safetensors --arch mlp --size 8 --width .1 --out x.pt', ['.safetensors']), ('align a.safetensors b.safetensors --arch mlp --size 8 --width .1 --device tpu9', ['tpu9']),
     ('distance a.safetensors signs0.safetensors --arch mlp --size 8 --width .1', ['missing', 'fc1.bias']), ('path a.safetensors b.safetensors --arch mlp --width .1 --dataset digit', ['digits']),
-    ('path a.safetensors b.safetensors --arch mlp --width .1 --dataset digits --removal nothing', ['nothing', 'permutation']), ('path a.safetensors b.safetensors --arch mlp --width .1 --dataset digits --points 1', ['n_points', '1']),
+    ('path a.safetensors b.safetensors --arch mlp --width .1 --dataset digits --removal nothing', ['nothing', 'permutation']), ('path a.safetensors b.safetensors --arch mlp --width .1 --dataset digits --points 1', ['--points', '3', '1']),
     ('path a.safetensors b.safetensors --arch mlp --width .1 --dataset digits --images all', ['train', 'all']), ('path a.safetensors b.safetensors --arch mlp --width .1 --dataset digits --out x.jpeg', ['.png']),
+    ('symmetries mlp --size -3', ['--size', '-3']), ('symmetries mlp --width 0', ['--width']), ('certify torchvision:resnet18', ['resnet18', 'narrow twin']),
+    ('align nan.safetensors b.safetensors --arch mlp --size 8 --width .1', ['nan.safetensors', 'fc2.bias', 'NaN']),
+    ('align text.txt b.safetensors --arch mlp --size 8 --width .1', ['text.txt', 'safetensors', 'torch.save']),
+    ('align folder b.safetensors --arch mlp --size 8 --width .1', ['folder', 'a folder']),
+    ('align a.safetensors b.safetensors --arch mlp --size 8 --width .1 --device gpu', ['--device', 'cpu, cuda', 'gpu']),
+    ('align a.safetensors b.safetensors --arch mlp --size 8 --width .1 --method hungarian', ['hungarian', 'greedy', 'best']),
+    ('align a.safetensors b.safetensors --arch mlp --size 8 --width .1 --out new/x.safetensors', ['new']),
+    ('path a.safetensors b.safetensors --arch mlp --width .1 --dataset digits --labels a,b', ['--labels', '10', '2']),
+    ('path a.safetensors b.safetensors --arch mlp --width .1 --dataset digits --n -1', ['--n', '-1']),
+    ('path a.safetensors b.safetensors --arch mlp --width .1 --dataset digits --mean 1,2', ['--mean', '1', '2']),
+    ('path a.safetensors b.safetensors --arch mlp --size 8 --width .1 --data mynets', ['--data', 'file.py:function']),
+    ('path a.safetensors b.safetensors --arch mlp --size 8 --width .1 --data mynets:one', ['--data', 'two tensors', 'Sequential']),
+    ('explore', ['out', 'environment.json']), ('explore mynets.py', ['mynets.py', 'finished run']),
     ('report .', ['claims.csv']), ('report mynets.py', ['mynets.py']), ('report nowhere', ['nowhere'])])
 def test_what_cannot_be_done_is_one_line_and_status_1(run, line, words):
     status, out, err = run(line.split())
-    assert status == 1 and out == '' and len(err.splitlines()) == 1 and err.startswith(f'landscape {line.split()[0]}: '), err
+    assert status == 1 and len(err.splitlines()) == 1 and err.startswith(f'landscape {line.split()[0]}: '), err
+    assert not out.splitlines()[1:], 'nothing but what will be done'
     assert all(w in err for w in words), err
 
 @pytest.mark.parametrize('line, words', [
@@ -148,6 +207,41 @@ def test_help_has_every_option_and_examples_that_parse(run, name):
     for o in parser_of(name)._actions:
         assert o.help and (not o.option_strings or o.option_strings[-1] in out or o.help == '==SUPPRESS=='), o
     for e in EXAMPLES[name]: assert f'landscape {name} {e}' in out and parser_of(name).parse_args(e.partition(' >')[0].split())
+
+FIRST = '''import sys, time
+from landscape_nb import command
+class Stop(Exception): pass
+def write(text): raise Stop
+sys.stdout.write = write
+try: command.main(sys.argv[1:])
+except Stop: print(time.process_time(), file=sys.stderr)'''
+
+@pytest.mark.parametrize('line', ['symmetries mlp --size 8 --width .1', 'path a.safetensors b.safetensors --arch mlp --width .1 --dataset digits', 'certify mlp'])
+def test_the_first_line_comes_before_the_imports(files, root, line):
+    first = FIRST.replace('raise Stop', 'print(time.process_time(), file=sys.stderr); raise SystemExit')
+    r = subprocess.run([sys.executable, '-c', first, *line.split()], cwd=files, capture_output=True, text=True, env=dict(os.environ, PYTHONPATH=str(root)))
+    assert float(r.stderr.split()[0]) < 1.
+
+def test_the_explorer_is_served_until_it_is_interrupted(tmp_path, root):
+    (tmp_path/'environment.json').write_text('{}')
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        port = s.getsockname()[1]
+    code = 'import sys; from landscape_nb.command import main; sys.exit(main())'
+    p = subprocess.Popen([sys.executable, '-c', code, 'explore', str(tmp_path), '--quiet', '--port', str(port)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                         env=dict(os.environ, PYTHONPATH=str(root)), start_new_session=True)
+    try:
+        assert str(tmp_path) in p.stdout.readline()
+        end = time.monotonic() + 120
+        while time.monotonic() < end and p.poll() is None:
+            with socket.socket() as s:
+                if s.connect_ex(('127.0.0.1', port)) == 0: break
+            time.sleep(.2)
+        else: raise AssertionError('nothing is served')
+        os.killpg(p.pid, signal.SIGINT)
+        assert p.wait(60) in (0, 130)
+    finally:
+        if p.poll() is None: p.kill()
 
 START = 'import sys, time; from landscape_nb.command import main; s = main(sys.argv[1:]); print(time.process_time(), *sorted({"torch", "numpy", "pandas"} & set(sys.modules)), file=sys.stderr); sys.exit(s)'
 

@@ -1,5 +1,5 @@
 "The Makefile passes on what it is given; what the study does not know is refused."
-import gzip, json, shlex, shutil, subprocess, sys, tempfile
+import gzip, json, os, shlex, shutil, subprocess, sys, tempfile
 from pathlib import Path
 import nbformat, numpy as np, pytest
 from PIL import Image
@@ -44,6 +44,17 @@ def test_no_argument_of_make_is_code(target, value):
     assert said == ['tools/reproduce.py'] + ['keep']*(target == 'results')
     assert sorted(words) == [f'OUT={value}', f'PYTHON={value}', f'TYPO={value}']
     assert there == ['.venv', 'Makefile', 'tools']
+
+@pytest.mark.parametrize('value', ['out/mlp-digits-smoke', "it's $(shell touch y)", ''])
+def test_the_explorer_gets_its_run(value, tmp_path):
+    "Letter by letter; without a run the command looks for the newest."
+    shutil.copy(ROOT/'Makefile', tmp_path)
+    for file, text in (('tools/setup_venv.sh', ''), ('.venv/bin/landscape', f'#!{sys.executable}\nimport json, sys\nprint(json.dumps(sys.argv[1:]))\n')):
+        (tmp_path/file).parent.mkdir(parents=True)
+        (tmp_path/file).write_text(text)
+        (tmp_path/file).chmod(0o755)
+    r = subprocess.run(['make', 'explore', *[f'RUN={value}']*bool(value)], cwd=tmp_path, capture_output=True, text=True, env={k: v for k, v in os.environ.items() if k != 'RUN'})
+    assert json.loads(r.stdout.splitlines()[-1]) == ['explore', '--', value] and not (tmp_path/'y').exists()
 
 def test_parameters_reach_papermill():
     flags = ' '.join(passed('ARCH=resnet18', 'PRESET=paper', 'SEEDS=5', 'ALGORITHMS=sgd rsgd', 'OUT=out/other', 'JOBS=2', 'WIDTH='))
