@@ -133,6 +133,53 @@ def _densenet121(classes, channels, size, width):
     del net.features.pool0
     return _he(net)
 
+# %% ../nbs/0_ground/models.ipynb #transformer-block
+class _Block(nn.Module):
+    "Attention, then a layer of units, each added to what comes in and behind a normalisation of its own"
+    def __init__(self, d, heads, norm):
+        super().__init__()
+        self.norm1 = norm(d)
+        self.attention = nn.MultiheadAttention(d, heads, batch_first=True)
+        self.norm2 = norm(d)
+        self.fc1 = nn.Linear(d, 2*d)
+        self.relu = nn.ReLU()
+        self.fc2 = nn.Linear(2*d, d)
+
+    def forward(self, x):
+        y = self.norm1(x)
+        y, _ = self.attention(y, y, y, need_weights=False)
+        x = x + y
+        y = self.relu(self.fc1(self.norm2(x)))
+        return x + self.fc2(y)
+
+# %% ../nbs/0_ground/models.ipynb #patches
+class _Patches(nn.Module):
+    "Images as vectors [n, patches, d], each with its place added"
+    def __init__(self, channels, size, d):
+        super().__init__()
+        side = 2 if size < 16 else 4
+        self.cut = nn.Conv2d(channels, d, side, side)
+        self.place = nn.Parameter(torch.randn(1, (size//side)**2, d)/10)
+    def forward(self, x): return self.cut(x).flatten(2).transpose(1, 2) + self.place
+
+class _Mean(nn.Module):
+    "The mean over patches"
+    def forward(self, x): return x.mean(1)
+
+# %% ../nbs/0_ground/models.ipynb #vit
+def _vit(classes, channels, size, width, norm=nn.LayerNorm):
+    "A vision transformer of two blocks, with four heads"
+    d = 4*_wide(8, width)
+    return _named(
+        patches=_Patches(channels, size, d),
+        block1=_Block(d, 4, norm),
+        block2=_Block(d, 4, norm),
+        norm=norm(d),
+        mean=_Mean(),
+        fc=nn.Linear(d, classes))
+
+def _vit_rms(*args): return _vit(*args, norm=nn.RMSNorm)
+
 # %% ../nbs/0_ground/models.ipynb #Sign
 class Grid(nn.Module):
     "Numbers moved to the nearest odd multiple of 1/64"
@@ -233,6 +280,8 @@ ARCHS = dict(
     vgg16_bn=_vgg16_bn,
     resnet18=_resnet18,
     densenet121=_densenet121,
+    vit=_vit,
+    vit_rms=_vit_rms,
     binary_mlp=_binary_mlp,
     binary_lenet=_binary_lenet,
     binary_mlp_bn=_binary_mlp_bn,

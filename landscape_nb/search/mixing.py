@@ -1708,7 +1708,7 @@ def _write(term, state, c):
 # %% ../../nbs/1_symmetries/mixing.ipynb #absorb
 @changes('absorb')
 def _absorb(term, state, c):
-    W = state[term.weight].movedim(term.axis, -1)
+    W = state[term.weight].to(c.dtype).movedim(term.axis, -1)
     W = W.reshape(len(W), -1, W.shape[-1]).sum(1)  # places of a convolution
     step = term.laid(state, c, W.shape[1])
     (sign,) = term.more
@@ -1760,7 +1760,7 @@ def _left(term, state, c):
     E = c.view(state[term.tensor].shape)
     return {
         term.tensor: state[term.tensor] + E,
-        other: state[other] - factor * state[term.weight] @ E,
+        other: state[other] - factor * state[term.weight].to(c.dtype) @ E,
     }
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #right
@@ -1770,7 +1770,7 @@ def _right(term, state, c):
     E = c.view(state[term.tensor].shape)
     return {
         term.tensor: state[term.tensor] + E,
-        other: state[other] - factor * E @ state[term.weight],
+        other: state[other] - factor * E @ state[term.weight].to(c.dtype),
     }
 
 # %% ../../nbs/1_symmetries/mixing.ipynb #variance

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LIMITS', 'SHARES', 'LABELS', 'CONTROLS', 'MATCHED', 'REPLICAS', 'DERIVED', 'PACKAGE', 'ALGORITHMS', 'CLASSES', 'MLP',
-           'LENET', 'RESNET18', 'VGG16_BN', 'DENSENET121', 'PRESETS', 'ROWS', 'RecipeError', 'Recipe', 'Derived',
+           'LENET', 'RESNET18', 'VGG16_BN', 'DENSENET121', 'VIT', 'PRESETS', 'ROWS', 'RecipeError', 'Recipe', 'Derived',
            'recipe_for', 'register_recipe', 'added', 'enter']
 
 # %% ../../nbs/5_training/recipes.ipynb #imports
@@ -305,9 +305,20 @@ DENSENET121 = dict(
         wd=dict(epochs=30),
         init=dict(epochs=32)))
 
+# %% ../../nbs/5_training/recipes.ipynb #vit-rows
+VIT = dict(
+    quick=dict(
+        sgd=dict(epochs=60, batch=64, lr=.05, hold=.4, warmup=2),
+        rsgd=dict(epochs=40, batch=64, lr=.05, hold=.6, warmup=2, gamma0=1e-3),
+        adv=dict(epochs=80, batch=64, lr=.03, hold=.4, warmup=2,
+                 random_epochs=80, random_lr=.05, random_hold=.6),
+        adam=dict(epochs=40, batch=64, lr=3e-3, warmup=2, weight_decay=1e-3),
+        wd=dict(epochs=60),
+        init=dict(epochs=80)))
+
 # %% ../../nbs/5_training/recipes.ipynb #family
 PRESETS = ('smoke', 'quick', 'standard', 'paper')
-ROWS = dict(mlp=MLP, lenet=LENET, resnet18=RESNET18, vgg16_bn=VGG16_BN, densenet121=DENSENET121)
+ROWS = dict(mlp=MLP, lenet=LENET, resnet18=RESNET18, vgg16_bn=VGG16_BN, densenet121=DENSENET121, vit=VIT, vit_rms=VIT)
 
 # %% ../../nbs/5_training/recipes.ipynb #family-of
 @functools.cache
