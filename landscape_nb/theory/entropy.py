@@ -15,59 +15,86 @@ def signs(
     codes, n:int        # [m] numbers below 2**n
 ):  # [m, n] ±1
     "The weights of configurations; bit i is weight i."
-    return ((np.asarray(codes)[:, None] >> np.arange(n)) & 1)*2. - 1
+    codes = np.asarray(codes)[:, None]
+    bits = (codes >> np.arange(n)) & 1
+    return bits*2. - 1
 
 def solution_mask(
     x, kappa:float=0.   # [p, n] patterns, labels absorbed; margin of w·x/√n
 ):  # bool [2**n]
     "Which configurations have every stability at or above the margin."
     n = x.shape[1]
-    low, high = n//2, n - n//2
-    a, b = x[:, :low] @ signs(np.arange(2**low), low).T, x[:, low:] @ signs(np.arange(2**high), high).T
-    good = np.ones((2**high, 2**low), bool)
-    for lower, upper in zip(a, b): good &= upper[:, None] + lower >= kappa*n**.5
+    half = n//2
+    low = _fields(x[:, :half])
+    high = _fields(x[:, half:])
+    good = True
+    for lower, upper in zip(low, high):
+        good = good & (upper[:, None] + lower >= kappa*n**.5)
     return good.ravel()
+
+def _fields(x):
+    "[p, 2**n] of every configuration of some weights"
+    n = x.shape[1]
+    return x @ signs(np.arange(2**n), n).T
 
 # %% ../../nbs/8_theory/entropy.ipynb #around
 def walsh(f):           # [..., 2**n] -> the same shape
     "Walsh-Hadamard transform; twice: 2**n times f."
-    f, step = np.array(f, float), 1
-    while step < f.shape[-1]:
-        g = f.reshape(*f.shape[:-1], -1, 2, step)
-        f = np.stack([g[..., 0, :]+g[..., 1, :], g[..., 0, :]-g[..., 1, :]], -2).reshape(f.shape)
+    f = np.array(f, float)
+    shape = f.shape
+    step = 1
+    while step < shape[-1]:
+        pairs = f.reshape(*shape[:-1], -1, 2, step)
+        a = pairs[..., 0, :]
+        b = pairs[..., 1, :]
+        f = np.stack([a+b, a-b], -2)
         step *= 2
-    return f
+    return f.reshape(shape)
 
 def krawtchouk(n:int, d:int): # [n+1] over the number of bits set
     "Σ_j (-1)^j C(k, j) C(n-k, d-j) for k = 0..n."
-    k, j = np.arange(n+1)[:, None], np.arange(d+1)
-    return ((-1.)**j*comb(k, j)*comb(n-k, d-j)).sum(1)
+    k = np.arange(n+1)[:, None]
+    j = np.arange(d+1)
+    sign = (-1.)**j
+    terms = sign*comb(k, j)*comb(n-k, d-j)
+    return terms.sum(1)
 
 def bits(n:int):        # [2**n]
     "Number of bits set in every number below 2**n."
     out = np.zeros(1, int)
-    for _ in range(n): out = np.concatenate([out, out+1])
+    for _ in range(n):
+        out = np.concatenate([out, out+1])
     return out
 
+# %% ../../nbs/8_theory/entropy.ipynb #around-all
 def around(
     mask, distances     # bool [2**n]; [k]
 ):  # int [k, 2**n]
     "Number of solutions at each distance from every configuration."
-    n, f = int(np.log2(len(mask))), walsh(mask)
-    return np.rint(walsh(np.stack([f*krawtchouk(n, d)[bits(n)] for d in distances]))/len(mask)).astype(int)
+    n = int(np.log2(len(mask)))
+    set_ = bits(n)
+    f = walsh(mask)
+    products = [f*krawtchouk(n, d)[set_] for d in distances]
+    counts = walsh(np.stack(products))/len(mask)
+    return np.rint(counts).astype(int)
 
 # %% ../../nbs/8_theory/entropy.ipynb #pairs
 def expected_pairs(
     n:int, p:int, kappa:float=0.
 ):  # [n+1] over the distance; ordered pairs, the first entry is the mean number of solutions
     "Equation (2)."
-    rho = 1 - 2*np.arange(n+1)/n
-    inner = np.clip(rho[1:-1], -1+1e-12, 1-1e-12)
-    width = np.sqrt(1-inner**2)
-    z, weight = bell(kappa/np.where(inner == 0, 1., inner), width, kappa, 10.)
-    both = (weight*ndtr((inner[:, None]*z-kappa)/width[:, None])).sum(-1)
-    both = np.concatenate([[ndtr(-kappa)], both, [max(0., 1-2*ndtr(kappa))]])     # the same, ..., opposite
-    return 2.**n*comb(n, np.arange(n+1))*both**p
+    d = np.arange(n+1)
+    rho = (1 - 2*d/n)[1:-1]
+    rho = np.clip(rho, -1+1e-12, 1-1e-12)
+    width = np.sqrt(1-rho**2)
+    centre = kappa/np.where(rho == 0, 1., rho)
+    z, weight = bell(centre, width, kappa, 10.)
+    other = (rho[:, None]*z-kappa)/width[:, None]
+    between = (weight*ndtr(other)).sum(-1)
+    same = ndtr(-kappa)
+    opposite = max(0., 1-2*ndtr(kappa))
+    both = np.concatenate([[same], between, [opposite]])
+    return 2.**n*comb(n, d)*both**p
 
 # %% ../../nbs/8_theory/entropy.ipynb #search
 def flip_search(
@@ -79,11 +106,24 @@ def flip_search(
     n = x.shape[1]
     w = rng.choice([-1., 1.], (starts, n))
     for _ in range(steps):
-        live = np.flatnonzero((w @ x.T < 0).any(1))
+        wrong = w @ x.T < 0
+        live = np.flatnonzero(wrong.any(1))
         if not len(live): break
-        v, i = w[live], np.arange(len(live))
-        y = ((v @ x.T)[:, None] - 2*v[..., None]*x.T)/n**.5                              # [live, n, p] after each flip
-        cost = (ndtr(-y/sigma) if sigma else y < 0).sum(-1) + 1e-9*rng.random(v.shape)   # ties broken at random
-        v[i, np.where(rng.random(len(live)) < random, rng.integers(n, size=len(live)), cost.argmin(1))] *= -1
-        w[live] = v
-    return ((w[(w @ x.T >= 0).all(1)] > 0) @ (1 << np.arange(n))).astype(int)
+        best = _costs(w[live], x, sigma)
+        best = best + 1e-9*rng.random(best.shape)          # ties broken at random
+        chance = rng.random(len(live)) < random
+        anyone = rng.integers(n, size=len(live))
+        flip = np.where(chance, anyone, best.argmin(1))
+        w[live, flip] *= -1
+    solved = (w @ x.T >= 0).all(1)
+    codes = (w[solved] > 0) @ (1 << np.arange(n))
+    return codes.astype(int)
+
+def _costs(w, x, sigma):
+    "[runs, n] the cost after each flip"
+    n = x.shape[1]
+    fields = (w @ x.T)[:, None]
+    change = 2*w[..., None]*x.T
+    y = (fields - change)/n**.5
+    lost = ndtr(-y/sigma) if sigma else y < 0
+    return lost.sum(-1)
