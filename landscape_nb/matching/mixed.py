@@ -6,8 +6,8 @@
 __all__ = ['OVER', 'root', 'balancing', 'turning', 'rotation', 'turning_pairs', 'sides', 'crossing', 'gains_in', 'gain_families',
            'gains_one', 'removing', 'unwritten', 'removed', 'free_scales', 'at_unit', 'within', 'levelled', 'is_one',
            'lengths_one', 'strengths', 'Collected', 'settled', 'in_float64', 'canonical', 'Step', 'Space', 'paired',
-           'tensors_of', 'Units', 'outside', 'Heads', 'places', 'inside_of', 'sign_of', 'parts_of', 'Pair', 'decide',
-           'improve', 'Mixed', 'align_mixed', 'searched']
+           'tensors_of', 'Units', 'outside', 'turned_heads', 'Heads', 'places', 'inside_of', 'sign_of', 'parts_of',
+           'Pair', 'decide', 'improve', 'Mixed', 'align_mixed', 'searched']
 
 # %% ../../nbs/3_alignment/mixed.ipynb #imports
 from collections.abc import Callable, Sequence
@@ -390,6 +390,22 @@ def outside(sym:Symmetries, number:int, inside)->list[Wire]:
         if keep: out.append(replace(w, index=w.index[:, keep]))
     return out
 
+# %% ../../nbs/3_alignment/mixed.ipynb #turned-heads
+def turned_heads(
+    sym:Symmetries,
+    here, there,            # numbers of the spaces of a head of `a`, and of one of `b`
+    a:State, b:State, names=None
+)->tuple[list[Tensor], float]: # a matrix for every space, and what they reach together
+    "The best rotations of one head towards another one."
+    matrices, total = [], 0.
+    for j, k in zip(here, there):
+        m = sym.mixings[j]
+        C = crossing(sym, m, a, sym.mixings[k], b, names)
+        R = turning(C, m.kind)
+        matrices.append(R)
+        total += (C*R).sum().item()
+    return matrices, total
+
 # %% ../../nbs/3_alignment/mixed.ipynb #heads
 @dataclass(frozen=True, eq=False)
 class Heads:
@@ -409,24 +425,14 @@ class Heads:
         turned = {}
         for u in range(n):
             for v in range(n):
-                turned[u, v] = self.turned(u, v, a, b, names)
-                for _, value in turned[u, v]: S[u, v] += value
+                turned[u, v], value = turned_heads(self.sym, self.inside[u], self.inside[v], a, b, names)
+                S[u, v] += value
         p = assign(S)
         step = Step(perms={self.number: p})
         for u, v in enumerate(p.tolist()):
             step.source |= dict(zip(self.inside[u], self.inside[v]))
-            for j, (R, _) in zip(self.inside[u], turned[u, v]): step.matrices[j] = R
+            step.matrices |= dict(zip(self.inside[u], turned[u, v]))
         return step
-
-    def turned(self, u:int, v:int, a:State, b:State, names)->list[tuple[Tensor, Tensor]]:
-        "For every space of head u of `a` and head v of `b`: the best rotation, and what it reaches."
-        out = []
-        for j, k in zip(self.inside[u], self.inside[v]):
-            m = self.sym.mixings[j]
-            C = crossing(self.sym, m, a, self.sym.mixings[k], b, names)
-            R = turning(C, m.kind)
-            out.append((R, (C*R).sum()))
-        return out
 
 # %% ../../nbs/3_alignment/mixed.ipynb #covers
 OVER = ('permutations', 'heads', 'stream', 'all')
