@@ -7,11 +7,15 @@ __all__ = ['STYLES', 'TILES', 'NEEDS', 'PANELS', 'MARGINS', 'View', 'draw_error'
            'draw_torus', 'draw_distances', 'draw_plane', 'axes_of', 'picture', 'Panel', 'Explorer', 'explore']
 
 # %% ../nbs/apps/explorer.ipynb #imports
-import contextlib, functools, io
+import contextlib, functools, io, math
 from collections.abc import Callable
 from pathlib import Path as Folder
 from typing import NamedTuple
-import ipywidgets, matplotlib.pyplot as plt, numpy as np, pandas as pd, torch
+import ipywidgets
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
@@ -20,7 +24,8 @@ from fastcore.basics import patch
 from .figures import ERROR, colour, distance_matrix, legend, plane_map, plot_distances
 from .report import read_table
 from .study import Study
-from .apps.walks import LINES, SPLITS, ExplorerError, Pair, Sheet, check_nets, minima_of, open_run, pair_of, sheet_of, title
+from .apps.walks import LINES, SPLITS, ExplorerError, Pair, Sheet
+from .apps.walks import check_nets, minima_of, open_run, pair_of, sheet_of, title
 
 # %% ../nbs/apps/explorer.ipynb #view
 STYLES = dict(geodesic='-', bend='-.', straight='--')
@@ -35,126 +40,215 @@ class View(NamedTuple):
     third: tuple|None = None
     sheet: Sheet|None = None              # with a third minimum
 
+# %% ../nbs/apps/explorer.ipynb #draw-error
 def draw_error(v:View, ax)->Callable[[int], tuple]:
     "Error on every line; a marker on the one that is walked."
+    pair = v.pair
     for name, style in STYLES.items():
-        if name in v.pair.lines: ax.plot(v.pair.ts, v.pair.error(name, v.split), style, lw=1+(name == v.line), color=colour(v.pair.a[0]) if name == v.line else '#999999', label=name)
-    ax.set(xlabel='t', ylabel=ERROR, ylim=(0, None), title=f'{title(v.pair.a)}  →  {title(v.pair.b)}, {v.split} images')
+        if name not in pair.lines: continue
+        walked = name == v.line
+        color = colour(pair.a[0]) if walked else '#999999'
+        ax.plot(pair.ts, pair.error(name, v.split), style, lw=1+walked, color=color, label=name)
+    ax.set(
+        xlabel='t',
+        ylabel=ERROR,
+        ylim=(0, None),
+        title=f'{title(pair.a)}  →  {title(pair.b)}, {v.split} images')
     legend(ax)
-    ts, error = v.pair.ts, v.pair.error(v.line, v.split).tolist()
-    rule, (dot,) = ax.axvline(0, color='black', lw=.6), ax.plot([], [], 'o', color='black')
-    def move(i): dot.set_data([ts[i]], [error[i]]); rule.set_xdata([ts[i]]*2); return rule, dot
+    error = pair.error(v.line, v.split).tolist()
+    rule = ax.axvline(0, color='black', lw=.6)
+    dot, = ax.plot([], [], 'o', color='black')
+    def move(i):
+        t = pair.ts[i]
+        dot.set_data([t], [error[i]])
+        rule.set_xdata([t, t])
+        return rule, dot
     return move
 
 # %% ../nbs/apps/explorer.ipynb #draw-classes
 def draw_classes(v:View, ax)->Callable[[int], tuple]:
     "Error of every class as a bar, and at the two ends as triangles."
     e = v.pair.by_class(v.line, v.split).numpy()
-    bars, at = ax.bar(range(e.shape[1]), np.nan_to_num(e[0]), color='#999999'), np.arange(e.shape[1])
-    marks = [ax.plot(at, row, end, ms=4, color=colour(net[0]), label=title(net))[0] for end, row, net in (('<', e[0], v.pair.a), ('>', e[-1], v.pair.b))]
-    ax.set(xlabel='class', ylabel='error in the class', ylim=(0, max(1.05*np.nanmax(e), .01)))
+    at = np.arange(e.shape[1])
+    heights = np.nan_to_num(e)
+    bars = ax.bar(at, heights[0], color='#999999')
+    marks = []
+    for end, row, net in (('<', e[0], v.pair.a), ('>', e[-1], v.pair.b)):
+        marks += ax.plot(at, row, end, ms=4, color=colour(net[0]), label=title(net))
+    top = max(1.05*np.nanmax(e), .01)
+    ax.set(xlabel='class', ylabel='error in the class', ylim=(0, top))
     if len(at) <= 20: ax.set_xticks(at)
     legend(ax)
     def move(i):
-        for bar, h in zip(bars, np.nan_to_num(e[i])): bar.set_height(h)
+        for bar, h in zip(bars, heights[i]): bar.set_height(h)
         return *bars, *marks, ax.get_legend()
     return move
 
-# %% ../nbs/apps/explorer.ipynb #draw-changes
+# %% ../nbs/apps/explorer.ipynb #mosaic
 TILES = (3, 8)     # rows and columns of images
 
 def mosaic(x:Tensor, rows:int, columns:int, foot:int)->np.ndarray: # [rows*(h+foot), columns*w, 3] in [0, 1]
     "Images [n, c, h, w] side by side over a white foot, each from its darkest value to its brightest."
-    c, h, w = x.shape[1:]
+    h, w = x.shape[2:]
     x = x[:rows*columns].float()
-    lo, hi = x.amin((1, 2, 3), True), x.amax((1, 2, 3), True)
+    lo = x.amin((1, 2, 3), True)
+    hi = x.amax((1, 2, 3), True)
     full = torch.ones(rows*columns, 3, h+foot, w)
     full[:len(x), :, :h] = (x-lo)/(hi-lo).clamp_min(1e-9)
-    return full.view(rows, columns, 3, h+foot, w).permute(0, 3, 1, 4, 2).reshape(rows*(h+foot), columns*w, 3).numpy()
+    tiles = full.view(rows, columns, 3, h+foot, w)
+    tiles = tiles.permute(0, 3, 1, 4, 2)
+    return tiles.reshape(rows*(h+foot), columns*w, 3).numpy()
 
+def _frame(r:int, c:int)->list:
+    "The corners of a frame around the tile in a row and a column."
+    left, right = c+.02, c+.98
+    top, foot = r+.02, r+.98
+    return [(left, top), (right, top), (right, foot), (left, foot), (left, top)]
+
+# %% ../nbs/apps/explorer.ipynb #draw-changes
 def draw_changes(v:View, ax)->Callable[[int], tuple]:
     "The first images that change between the ends: their class now, a frame once it is no longer that of the left end."
-    (h, w), (rows, columns), at, s = v.pair.x.shape[2:], TILES, v.pair.changing(v.line, v.split), v.pair.part(v.split)
-    shown = at[:rows*columns]
-    left, now = v.pair.left(v.line, v.split)[:, :len(shown)].numpy(), v.pair.seen(v.line, v.split)[:, shown].tolist()
-    ax.imshow(mosaic(v.pair.x[s][shown], rows, columns, h//3), extent=(0, columns, rows, 0), aspect=(h + h//3)/w)
-    ax.set_axis_off()
-    ax.set_title(f'{len(at)} images change their class' + (f', the first {len(shown)}' if len(shown) < len(at) else '') + '\nframed: no longer that of the left end')
-    place = [divmod(j, columns) for j in range(len(shown))]
+    rows, columns = TILES
+    pair = v.pair
+    at = pair.changing(v.line, v.split)
+    first = at[:rows*columns]
+    images = pair.x[pair.part(v.split)][first]
+    _tiles(ax, images, rows, columns)
+    text = f'{len(at)} images change their class'
+    if len(first) < len(at): text += f', the first {len(first)}'
+    ax.set_title(text + '\nframed: no longer that of the left end')
+    left = pair.left(v.line, v.split)[:, :len(first)].tolist()
+    now = pair.seen(v.line, v.split)[:, first].tolist()
     frames = ax.add_collection(LineCollection([], colors='#D55E00', linewidths=2))
-    words = [ax.text(c+.5, r+.87, '', ha='center', va='center', size=7) for r, c in place]
-    box = lambda r, c: [(c+.02, r+.02), (c+.98, r+.02), (c+.98, r+.98), (c+.02, r+.98), (c+.02, r+.02)]
+    corners, words = [], []
+    for j in range(len(first)):
+        r, c = divmod(j, columns)
+        corners.append(_frame(r, c))
+        words.append(ax.text(c+.5, r+.87, '', ha='center', va='center', size=7))
     def move(i):
-        frames.set_segments([box(*p) for p, on in zip(place, left[i]) if on])
+        frames.set_segments([box for box, on in zip(corners, left[i]) if on])
         for word, k in zip(words, now[i]): word.set_text(str(k))
         return frames, *words
     return move
 
+def _tiles(ax, images, rows, columns):
+    "Draw the images, with a foot for a word under each."
+    h, w = images.shape[2:]
+    foot = h//3
+    picture = mosaic(images, rows, columns, foot)
+    ax.imshow(picture, extent=(0, columns, rows, 0), aspect=(h+foot)/w)
+    ax.set_axis_off()
+
 # %% ../nbs/apps/explorer.ipynb #draw-torus
 def draw_torus(v:View, ax)->Callable[[int], tuple]: # polar axes
-    "Every unit at the angle by which it has turned, layers from the centre outwards, units of a layer by where they end; faint: the right end."
-    angles, radius = v.pair.lines[v.line].angles[0].numpy(), np.zeros(v.pair.lines[v.line].angles.shape[2])
-    for j, ring in enumerate(v.pair.rings.values(), 1):
-        rank = angles[-1, ring].argsort().argsort()
-        radius[ring] = j + .8*((rank+.5)/len(rank) - .5)
-    ax.plot(angles[-1], radius, '.', ms=2, color=colour(v.pair.b[0]), alpha=.25)
-    now, = ax.plot([], [], '.', ms=3, color=colour(v.pair.a[0]))
-    ax.set(ylim=(0, len(v.pair.rings)+.6), title='angle of every unit from the left end')
-    ax.set_thetamax(180); ax.set_xticks(np.pi*np.arange(7)/6)
-    names = list(v.pair.rings)
-    ax.set_yticks(range(1, len(names)+1), names if len(''.join(names)) < 20 else ['']*len(names), size=7)
-    def move(i): now.set_data(angles[i], radius); return now,
+    "Every unit at the angle by which it has turned, layers from the centre outwards; faint: the right end."
+    pair = v.pair
+    angles = pair.lines[v.line].angles[0].numpy()
+    radius = _radius(angles[-1], pair.rings)
+    ax.plot(angles[-1], radius, '.', ms=2, color=colour(pair.b[0]), alpha=.25)
+    now, = ax.plot([], [], '.', ms=3, color=colour(pair.a[0]))
+    names = list(pair.rings)
+    ax.set(ylim=(0, len(names)+.6), title='angle of every unit from the left end')
+    ax.set_thetamax(180)
+    ax.set_xticks(np.pi*np.arange(7)/6)
+    labels = names
+    if len(''.join(names)) >= 20: labels = ['']*len(names)
+    ax.set_yticks(range(1, len(names)+1), labels, size=7)
+    def move(i):
+        now.set_data(angles[i], radius)
+        return now,
     return move
 
+def _radius(end, rings):
+    "A ring for each layer; units of a layer by where they end."
+    radius = np.zeros(len(end))
+    for j, ring in enumerate(rings.values(), 1):
+        rank = end[ring].argsort().argsort()
+        share = (rank+.5)/len(rank)
+        radius[ring] = j + .8*(share - .5)
+    return radius
+
 # %% ../nbs/apps/explorer.ipynb #draw-static
-def _message(ax, text:str): ax.set_axis_off(); ax.text(.5, .5, text, ha='center', va='center', transform=ax.transAxes)
+def _message(ax, text:str)->Callable[[int], tuple]:
+    "A sentence instead of a picture; nothing moves."
+    ax.set_axis_off()
+    ax.text(.5, .5, text, ha='center', va='center', transform=ax.transAxes)
+    return lambda i: ()
 
 def draw_distances(v:View, ax)->Callable[[int], tuple]:
     "Distances of the whole run; the pair is framed."
-    if v.distances is None or not len(v.distances): _message(ax, 'distances: not measured')
-    else:
-        plot_distances(v.distances, ax, unit=v.unit)
-        nets = list(distance_matrix(v.distances).index)
-        for p, q in ((v.pair.a, v.pair.b), (v.pair.b, v.pair.a)):
-            if p in nets and q in nets: ax.plot(nets.index(q), nets.index(p), 's', ms=9, mfc='none', mec='#D55E00', mew=2)
+    if v.distances is None or not len(v.distances): return _message(ax, 'distances: not measured')
+    plot_distances(v.distances, ax, unit=v.unit)
+    nets = list(distance_matrix(v.distances).index)
+    p, q = v.pair.a, v.pair.b
+    if p in nets and q in nets:
+        i, j = nets.index(p), nets.index(q)
+        ax.plot([i, j], [j, i], 's', ms=9, mfc='none', mec='#D55E00', mew=2)
     return lambda i: ()
 
+# %% ../nbs/apps/explorer.ipynb #draw-plane
 def draw_plane(v:View, ax)->Callable[[int], tuple]:
     "The plane through three minima; a marker on the line between the first two."
-    if v.sheet is None or isinstance(v.sheet.frame, str):
-        _message(ax, 'plane: choose a third minimum' if v.sheet is None else v.sheet.frame)
-        return lambda i: ()
+    if v.sheet is None: return _message(ax, 'plane: choose a third minimum')
+    if isinstance(v.sheet.frame, str): return _message(ax, v.sheet.frame)
     plane_map(v.sheet.frame, ax)
-    ax.set_title(f'a {title(v.pair.a)}, b {title(v.pair.b)}, c {title(v.third)}; ' + ('weights' if v.line == 'straight' else 'torus'))
-    if v.line == 'straight': ax.set(xlabel='length of weights', ylabel='length of weights')
-    ax.plot(*v.sheet.track.T, STYLES[v.line], color='white', lw=1)
+    straight = v.line == 'straight'
+    corners = f'a {title(v.pair.a)}, b {title(v.pair.b)}, c {title(v.third)}'
+    where = 'weights' if straight else 'torus'
+    ax.set_title(f'{corners}; {where}')
+    if straight: ax.set(xlabel='length of weights', ylabel='length of weights')
+    xs, ys = v.sheet.track.T
+    ax.plot(xs, ys, STYLES[v.line], color='white', lw=1)
     dot, = ax.plot([], [], 'o', color='#D55E00', mec='white')
-    def move(i): dot.set_data(*v.sheet.track[i:i+1].T); return dot,
+    def move(i):
+        dot.set_data([xs[i]], [ys[i]])
+        return dot,
     return move
 
 # %% ../nbs/apps/explorer.ipynb #picture
-NEEDS = dict(error='pair line split', classes='pair line split', changes='pair line split', torus='pair line', distances='pair distances', plane='pair line sheet')
-PANELS = dict(error=draw_error, classes=draw_classes, changes=draw_changes, torus=draw_torus, distances=draw_distances, plane=draw_plane)
+NEEDS = dict(
+    error='pair line split',
+    classes='pair line split',
+    changes='pair line split',
+    torus='pair line',
+    distances='pair distances',
+    plane='pair line sheet')
+PANELS = dict(
+    error=draw_error,
+    classes=draw_classes,
+    changes=draw_changes,
+    torus=draw_torus,
+    distances=draw_distances,
+    plane=draw_plane)
 
 def axes_of(figure:Figure, name:str, *place):
     "Axes for one of PANELS."
-    return figure.add_subplot(*place, projection='polar' if name == 'torus' else None)
+    projection = 'polar' if name == 'torus' else None
+    return figure.add_subplot(*place, projection=projection)
 
 def picture(v:View, t:float=.5, columns:int=3)->Figure:
     "All panels at one place, as a figure."
-    rows = -(-len(PANELS)//columns)
+    rows = math.ceil(len(PANELS)/columns)
     figure = plt.figure(figsize=(3.9*columns, 2.6*rows), layout='constrained')
-    for j, (name, draw) in enumerate(PANELS.items(), 1): draw(v, axes_of(figure, name, rows, columns, j))(round(t*(len(v.pair.ts)-1)))
+    i = round(t*(len(v.pair.ts)-1))
+    for j, (name, draw) in enumerate(PANELS.items(), 1):
+        move = draw(v, axes_of(figure, name, rows, columns, j))
+        move(i)
     return figure
 
 # %% ../nbs/apps/explorer.ipynb #panel
-MARGINS = dict(torus=(.08, .02, .92, .86), distances=(.14, .2, .88, .96), plane=(.14, .16, .88, .88))    # left, bottom, right, top
+MARGINS = dict(            # left, bottom, right, top
+    torus=(.08, .02, .92, .86),
+    distances=(.14, .2, .88, .96),
+    plane=(.14, .16, .88, .88))
 
 class Panel:
     "A live figure: an image widget whose background is drawn once."
     def __init__(self, name:str, size:tuple=(4.6, 3.1), dpi:int=80): # inches
-        self.name, self.figure = name, Figure(size, dpi)
-        self.canvas, self.image = FigureCanvasAgg(self.figure), ipywidgets.Image(format='png')
+        self.name = name
+        self.figure = Figure(size, dpi)
+        self.canvas = FigureCanvasAgg(self.figure)
+        self.image = ipywidgets.Image(format='png')
         self.image.add_class(f'lnb-figure-{name}')
         self.needs = None
 
@@ -163,21 +257,28 @@ class Panel:
         needs = [getattr(v, k) for k in NEEDS[self.name].split()]
         if self.needs and all(x is y for x, y in zip(needs, self.needs)): return
         self.needs = needs
-        self.figure.clear(); self.figure.subplots_adjust(*MARGINS.get(self.name, (.14, .16, .96, .88)))
+        self.figure.clear()
+        margins = MARGINS.get(self.name, (.14, .16, .96, .88))
+        self.figure.subplots_adjust(*margins)
         self.move = PANELS[self.name](v, axes_of(self.figure, self.name))
         for artist in self.move(0): artist.set_animated(True)
         self.canvas.draw()
-        self.ground, self.shown = self.canvas.copy_from_bbox(self.figure.bbox), None
+        self.ground = self.canvas.copy_from_bbox(self.figure.bbox)
+        self.shown = None
 
-    def show(self, i:int):
-        "Draw what moves; a panel in which nothing does is sent once."
-        moved = self.move(i)
-        if not moved and self.shown is not None: return
-        self.canvas.restore_region(self.ground)
-        for artist in moved: artist.axes.draw_artist(artist)
-        png, self.shown = io.BytesIO(), i
-        plt.imsave(png, np.asarray(self.canvas.buffer_rgba()), format='png', pil_kwargs=dict(compress_level=1))
-        self.image.value = png.getvalue()
+# %% ../nbs/apps/explorer.ipynb #panel-show
+@patch
+def show(self:Panel, i:int):
+    "Draw what moves; a panel in which nothing does is sent once."
+    moved = self.move(i)
+    if not moved and self.shown is not None: return
+    self.shown = i
+    self.canvas.restore_region(self.ground)
+    for artist in moved: artist.axes.draw_artist(artist)
+    png = io.BytesIO()
+    pixels = np.asarray(self.canvas.buffer_rgba())
+    plt.imsave(png, pixels, format='png', pil_kwargs=dict(compress_level=1))
+    self.image.value = png.getvalue()
 
 # %% ../nbs/apps/explorer.ipynb #explorer
 class Explorer:
@@ -188,60 +289,120 @@ class Explorer:
         points:int=41, images:int=1000,                # as for `pair_of`
         grid:int=11                                    # points on each side of a plane
     ):
-        self.study, self.points, self.images, self.grid, self.nets, self.still = study, points, images, grid, minima_of(study), False
-        self.sheets = {}
-        if len(self.nets) < 2: raise ExplorerError(f'wanted two minima or more with a small training error in {study.store.root}, there are {", ".join(map(title, self.nets)) or "none"}')
+        self.study = study
+        self.points, self.images, self.grid = points, images, grid
+        self.nets = minima_of(study)
+        _check_two(study, self.nets)
+        self.still = False                             # whether controls change without an answer
+        self.sheets = {}                               # planes that were seen, by pair and line
         tables = Folder(study.out)/'tables'/'distances.csv'
         self.distances = read_table(tables) if tables.is_file() else None
         self.panels = {name: Panel(name) for name in PANELS}
         self.make_widgets()
-        self.pair = left or next(n for n in self.nets if n != right), right or next(n for n in self.nets if n != (left or next(iter(self.nets))))
+        self.pair = _ends(self.nets, left, right)
 
-    def make_widgets(self):
-        "The controls and the box around them."
-        nets = [(title(n), n) for n in self.nets]
-        w = self.widgets = dict(
-            left=ipywidgets.Dropdown(options=nets, description='left'), right=ipywidgets.Dropdown(options=nets, description='right', value=nets[1][1]),
-            third=ipywidgets.Dropdown(options=[('none', None), *nets], description='third'),
-            line=ipywidgets.ToggleButtons(options=LINES, style=dict(button_width='6em')), split=ipywidgets.ToggleButtons(options=SPLITS, style=dict(button_width='6em'), layout=ipywidgets.Layout(margin='0 0 0 4em')),
-            t=ipywidgets.FloatSlider(min=0, max=1, step=1/(self.points-1), value=0, description='t', readout_format='.3f', layout=ipywidgets.Layout(width='30em')),
-            play=ipywidgets.Play(min=0, max=self.points-1, interval=150, show_repeat=False), status=ipywidgets.HTML(),
-            progress=ipywidgets.FloatProgress(min=0, max=1, description='opening', layout=ipywidgets.Layout(visibility='hidden')))
-        for name, widget in w.items(): widget.add_class(f'lnb-{name}')
-        for name, act in dict(left=self.ends_changed, right=self.ends_changed, third=self.draw, line=self.draw, split=self.draw, t=self.move, play=self.played).items():
-            w[name].observe(functools.partial(self.changed, act), 'value')
-        row = lambda *widgets: ipywidgets.HBox(widgets, layout=ipywidgets.Layout(flex_flow='row wrap'))
-        self.box = ipywidgets.VBox([row(*(w[k] for k in ('left', 'right', 'third'))), row(w['line'], w['split']), row(w['play'], w['t'], w['progress']), w['status'],
-                                    row(*(p.image for p in self.panels.values()))])
-        self.box.add_class('lnb-explorer')
+# %% ../nbs/apps/explorer.ipynb #shown
+@patch
+def _repr_mimebundle_(self:Explorer, **kwargs):
+    found = self.box._repr_mimebundle_(**kwargs)
+    return found | {'text/plain': repr(self)}
 
-    def changed(self, act:Callable, change):
-        "A control was used: unless the explorer did it itself, act; what goes wrong is said where the error stands."
-        if self.still: return
-        try: act(change)
-        except ExplorerError as e: self.widgets['status'].value = str(e)
+@patch
+def __repr__(self:Explorer):
+    a, b = map(title, self.pair)
+    where = f'{a} to {b}, {self.line}, t={self.t:.3f}'
+    return f'Explorer({self.study.out}: {where}, {self.split} error {self.error:.4f})'
 
-    @contextlib.contextmanager
-    def quietly(self):
-        "Within, controls change without an answer."
-        self.still = True
-        try: yield self.widgets
-        finally: self.still = False
+# %% ../nbs/apps/explorer.ipynb #ends
+def _check_two(study, nets):
+    "Refuse a run with less than two minima."
+    if len(nets) >= 2: return
+    there = ', '.join(map(title, nets)) or 'none'
+    raise ExplorerError(
+        f'wanted two minima or more with a small training error in {study.store.root}, there are {there}')
 
-    def _repr_mimebundle_(self, **kwargs): return {**self.box._repr_mimebundle_(**kwargs), 'text/plain': repr(self)}
+def _ends(nets, left, right):
+    "Both ends: those that were asked for, else the first that are free."
+    if left is None: left = next(n for n in nets if n != right)
+    if right is None: right = next(n for n in nets if n != left)
+    return left, right
 
-    def __repr__(self): return f'Explorer({self.study.out}: {title(self.pair[0])} to {title(self.pair[1])}, {self.line}, t={self.t:.3f}, {self.split} error {self.error:.4f})'
+# %% ../nbs/apps/explorer.ipynb #widgets
+@patch
+def make_widgets(self:Explorer):
+    "The controls and the box around them."
+    self.widgets = _controls([(title(n), n) for n in self.nets], self.points)
+    for name, widget in self.widgets.items(): widget.add_class(f'lnb-{name}')
+    acts = dict.fromkeys(('left', 'right'), self.ends_changed)
+    acts |= dict.fromkeys(('third', 'line', 'split'), self.draw)
+    acts |= dict(t=self.move, play=self.played)
+    for name, act in acts.items():
+        answer = functools.partial(self.changed, act)
+        self.widgets[name].observe(answer, 'value')
+    rows = []
+    for names in ('left right third', 'line split', 'play t progress'):
+        rows.append(_row([self.widgets[k] for k in names.split()]))
+    images = _row([p.image for p in self.panels.values()])
+    self.box = ipywidgets.VBox([*rows, self.widgets['status'], images])
+    self.box.add_class('lnb-explorer')
+
+def _row(widgets):
+    "Side by side, on further lines where the window is narrow"
+    layout = ipywidgets.Layout(flex_flow='row wrap')
+    return ipywidgets.HBox(widgets, layout=layout)
+
+# %% ../nbs/apps/explorer.ipynb #controls
+def _controls(nets, points):
+    "The controls by name; `nets`: (title, network) of every minimum."
+    narrow = dict(button_width='6em')
+    apart = ipywidgets.Layout(margin='0 0 0 4em')
+    wide = ipywidgets.Layout(width='30em')
+    hidden = ipywidgets.Layout(visibility='hidden')
+    _, (_, second), *_ = nets
+    w = {}
+    w['left'] = ipywidgets.Dropdown(options=nets, description='left')
+    w['right'] = ipywidgets.Dropdown(options=nets, description='right', value=second)
+    w['third'] = ipywidgets.Dropdown(options=[('none', None), *nets], description='third')
+    w['line'] = ipywidgets.ToggleButtons(options=LINES, style=narrow)
+    w['split'] = ipywidgets.ToggleButtons(options=SPLITS, style=narrow, layout=apart)
+    how = dict(description='t', readout_format='.3f', layout=wide)
+    w['t'] = ipywidgets.FloatSlider(min=0, max=1, step=1/(points-1), value=0, **how)
+    w['play'] = ipywidgets.Play(min=0, max=points-1, interval=150, show_repeat=False)
+    w['status'] = ipywidgets.HTML()
+    w['progress'] = ipywidgets.FloatProgress(min=0, max=1, description='opening', layout=hidden)
+    return w
+
+# %% ../nbs/apps/explorer.ipynb #changed
+@patch
+def changed(self:Explorer, act:Callable, change):
+    "A control was used: unless the explorer did it itself, act; what goes wrong is said where the error stands."
+    if self.still: return
+    try: act(change)
+    except ExplorerError as e: self.widgets['status'].value = str(e)
+
+@patch
+@contextlib.contextmanager
+def quietly(self:Explorer):
+    "Within, controls change without an answer."
+    self.still = True
+    try: yield self.widgets
+    finally: self.still = False
 
 # %% ../nbs/apps/explorer.ipynb #explorer-acts
 @patch
 def open(self:Explorer):
     "Read the pair, or compute what it needs."
     w = self.widgets
-    def report(share): w['progress'].layout.visibility = 'visible'; w['progress'].value = share
-    try: self.found = pair_of(self.study, w['left'].value, w['right'].value, self.points, self.images, report)
-    finally: w['progress'].layout.visibility = 'hidden'
+    bar = w['progress']
+    def report(share):
+        bar.layout.visibility = 'visible'
+        bar.value = share
+    left, right = w['left'].value, w['right'].value
+    try: self.found = pair_of(self.study, left, right, self.points, self.images, report)
+    finally: bar.layout.visibility = 'hidden'
     with self.quietly():
-        line, there = w['line'].value, [l for l in LINES if l in self.found.lines]
+        line = w['line'].value
+        there = [l for l in LINES if l in self.found.lines]
         w['line'].options = there
         w['line'].value = line if line in there else there[0]
         if w['third'].value in self.pair: w['third'].value = None
@@ -250,63 +411,118 @@ def open(self:Explorer):
 @patch
 def draw(self:Explorer, change=None):
     "Draw all that does not depend on t."
-    if self.third in self.pair: raise ExplorerError(f'wanted a third minimum, got {title(self.third)}, which is one of the two')
-    key = *self.pair, self.third, self.line
-    if key not in self.sheets: self.sheets[key] = self.third and sheet_of(self.study, *key, self.found.ts, self.images, self.grid)
-    sheet = self.sheets[key]
-    view = View(self.found, self.line, self.split, self.distances, getattr(self.study, 'unit', ''), self.third, sheet)
+    sheet = self.sheet()
+    unit = getattr(self.study, 'unit', '')
+    view = View(self.found, self.line, self.split, self.distances, unit, self.third, sheet)
     for p in self.panels.values(): p.draw(view)
-    self.curve, self.gone = self.found.error(self.line, self.split).tolist(), self.found.left(self.line, self.split).sum(1).tolist()
+    self.curve = self.found.error(self.line, self.split).tolist()
+    gone = self.found.left(self.line, self.split)
+    self.gone = gone.sum(1).tolist()
     self.move()
+
+# %% ../nbs/apps/explorer.ipynb #sheet
+@patch
+def sheet(self:Explorer)->Sheet|None:
+    "The plane with the third minimum, where there is one; computed once for every pair and line."
+    third = self.third
+    if third in self.pair:
+        raise ExplorerError(f'wanted a third minimum, got {title(third)}, which is one of the two')
+    key = *self.pair, third, self.line
+    if key not in self.sheets:
+        found = third
+        if third: found = sheet_of(self.study, *key, self.found.ts, self.images, self.grid)
+        self.sheets[key] = found
+    return self.sheets[key]
 
 @patch
 def move(self:Explorer, change=None):
     "Show the place of the slider."
     for p in self.panels.values(): p.show(self.place)
-    ends = ' and '.join(f'{title(n)} {getattr(self.nets[n], "train" if self.split == "training" else "test").error:.4f}' for n in self.pair)
-    self.widgets['status'].value = (f'<b class="lnb-error" style="font-size:150%">{self.error:.4f}</b> {self.split} error at t = {self.t:.3f}, {len(self.found.y[self.found.part(self.split)]):,} images; '
-                                    f'{self.gone[self.place]} of {self.gone[-1]} have left the class of the left end; on all images the ends have {ends}' + ('' if 'bend' in self.found.lines else '; no bend is kept for this pair'))
+    self.widgets['status'].value = self.sentence()
+
+# %% ../nbs/apps/explorer.ipynb #sentence
+@patch
+def sentence(self:Explorer)->str: # html
+    "What is said under the slider."
+    kind = 'train' if self.split == 'training' else 'test'
+    ends = []
+    for n in self.pair:
+        error = getattr(self.nets[n], kind).error
+        ends.append(f'{title(n)} {error:.4f}')
+    images = len(self.found.y[self.found.part(self.split)])
+    big = f'<b class="lnb-error" style="font-size:150%">{self.error:.4f}</b>'
+    out = f'{big} {self.split} error at t = {self.t:.3f}, {images:,} images; '
+    out += f'{self.gone[self.place]} of {self.gone[-1]} have left the class of the left end; '
+    out += f'on all images the ends have {" and ".join(ends)}'
+    if 'bend' not in self.found.lines: out += '; no bend is kept for this pair'
+    return out
 
 @patch
 def ends_changed(self:Explorer, change):
     "Another end: one that stands at the other side changes places with it."
-    if self.pair[0] == self.pair[1]:
-        with self.quietly() as w: w['right' if change.owner is w['left'] else 'left'].value = change.old
+    left, right = self.pair
+    if left == right:
+        with self.quietly() as w:
+            other = 'right' if change.owner is w['left'] else 'left'
+            w[other].value = change.old
     self.open()
 
 @patch
-def played(self:Explorer, change): self.widgets['t'].value = change.new/(self.points-1)
+def played(self:Explorer, change):
+    "A step of the play button moves the slider."
+    self.widgets['t'].value = change.new/(self.points-1)
 
 # %% ../nbs/apps/explorer.ipynb #explorer-attributes
 @patch(as_prop=True)
-def place(self:Explorer)->int: return round(self.widgets['t'].value*(self.points-1))     # on the grid
+def place(self:Explorer)->int: # on the grid
+    return round(self.widgets['t'].value*(self.points-1))
 
 @patch(as_prop=True)
-def error(self:Explorer)->float: return self.curve[self.place]                            # of the split that is shown, at t
+def error(self:Explorer)->float: # of the split that is shown, at t
+    return self.curve[self.place]
 
-def _chosen(name:str, check:Callable, act:Callable=lambda explorer: None)->property:
+def _chosen(name:str, check:Callable)->property:
     "An attribute that is the value of a control."
-    def put(self, value): check(self, value); self.widgets[name].value = value
-    return property(lambda self: self.widgets[name].value, put)
+    def get(self): return self.widgets[name].value
+    def put(self, value):
+        check(self, value)
+        self.widgets[name].value = value
+    return property(get, put)
 
-def _among(name:str, of:Callable)->Callable:
-    def check(self, value):
-        if value not in of(self): raise ExplorerError(f'{name}: {value!r} is not there; choose one of {", ".join(map(str, of(self)))}')
-    return check
+# %% ../nbs/apps/explorer.ipynb #attribute-checks
+def _check_among(name, value, there):
+    if value not in there:
+        choices = ', '.join(map(str, there))
+        raise ExplorerError(f'{name}: {value!r} is not there; choose one of {choices}')
 
-def _in_range(self, t):
-    if not 0 <= t <= 1: raise ExplorerError(f't: wanted a number in [0, 1], got {t}')
+def _check_line(self, value): _check_among('line', value, list(self.found.lines))
+
+def _check_split(self, value): _check_among('split', value, SPLITS)
+
+def _check_third(self, value):
+    if value is not None: check_nets(self.nets, *self.pair, value)
+
+def _check_t(self, value):
+    if not 0 <= value <= 1: raise ExplorerError(f't: wanted a number in [0, 1], got {value}')
+
+Explorer.line = _chosen('line', _check_line)
+Explorer.split = _chosen('split', _check_split)
+Explorer.third = _chosen('third', _check_third)
+Explorer.t = _chosen('t', _check_t)
+
+# %% ../nbs/apps/explorer.ipynb #attribute-pair
+def _pair(self:Explorer)->tuple:
+    return self.widgets['left'].value, self.widgets['right'].value
 
 def _put_pair(self:Explorer, nets:tuple):
     check_nets(self.nets, *nets)
-    with self.quietly() as w: w['left'].value, w['right'].value = nets
+    left, right = nets
+    with self.quietly() as w:
+        w['left'].value = left
+        w['right'].value = right
     self.open()
 
-Explorer.pair = property(lambda self: (self.widgets['left'].value, self.widgets['right'].value), _put_pair)
-Explorer.line = _chosen('line', _among('line', lambda e: list(e.found.lines)))
-Explorer.split = _chosen('split', _among('split', lambda e: SPLITS))
-Explorer.third = _chosen('third', lambda e, n: n is None or check_nets(e.nets, *e.pair, n))
-Explorer.t = _chosen('t', _in_range)
+Explorer.pair = property(_pair, _put_pair)
 
 # %% ../nbs/apps/explorer.ipynb #explore
 def explore(
@@ -318,7 +534,9 @@ def explore(
     **kwargs                                       # for `Explorer`
 )->Explorer:
     "The explorer of a finished run; it shows itself where it stands last in a cell."
-    ex = Explorer(out if isinstance(out, Study) else open_run(out), left, right, **kwargs)
+    if not isinstance(out, Study): out = open_run(out)
+    ex = Explorer(out, left, right, **kwargs)
     if line is not None: ex.line = line
-    ex.third, ex.t = third, t
+    ex.third = third
+    ex.t = t
     return ex

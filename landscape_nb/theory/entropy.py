@@ -27,7 +27,7 @@ def solution_mask(
     half = n//2
     low = _fields(x[:, :half])
     high = _fields(x[:, half:])
-    good = True
+    good = np.ones((high.shape[1], low.shape[1]), bool)
     for lower, upper in zip(low, high):
         good = good & (upper[:, None] + lower >= kappa*n**.5)
     return good.ravel()

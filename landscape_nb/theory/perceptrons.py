@@ -27,7 +27,9 @@ class Perceptron(nn.Module):
         threshold:float=0.
     ):
         super().__init__()
-        self.weight, self.threshold = nn.Parameter(torch.randn(1, n)/n**.5), threshold
+        self.weight = nn.Parameter(torch.randn(1, n)/n**.5)
+        self.threshold = threshold
+
     def forward(self, x:Tensor)->Tensor:
         field = nn.functional.linear(x, self.weight) - self.threshold
         return torch.cat([-field, field], 1)
@@ -38,7 +40,11 @@ def patterns(
     seeds               # one set of patterns each
 )->Tensor: # float64 [i, p, n]
     "Independent sets of normal patterns, labels absorbed."
-    return torch.stack([torch.randn(round(alpha*n), n, dtype=torch.float64, generator=stream('patterns', n, s)) for s in seeds])
+    sets = []
+    for s in seeds:
+        gen = stream('patterns', n, s)
+        sets.append(torch.randn(round(alpha*n), n, dtype=torch.float64, generator=gen))
+    return torch.stack(sets)
 
 # %% ../../nbs/8_theory/perceptrons.ipynb #descend
 def unit(w:Tensor)->Tensor: # [..., n]
@@ -53,12 +59,36 @@ def descend(
     steps:int=3000      # most
 )->Tensor: # [i, c, n] on the sphere
     "Solutions of margin `kappa` by gradient descent; ValueError when there is none after `steps`."
-    w = unit(torch.randn(len(x), chains, x.shape[2], dtype=x.dtype, generator=generator))
+    i, p, n = x.shape
+    w = unit(torch.randn(i, chains, n, dtype=x.dtype, generator=generator))
     for _ in range(steps):
         y = w @ x.mT
         if (y > kappa).all(): return w
-        w = unit(w + (kappa+slack-y).clamp_min(0) @ x/x.shape[2])
-    raise ValueError(f'no solution of margin {kappa} after {steps} steps: {x.shape[1]/x.shape[2]:g} patterns per weight may be too many')
+        missing = (kappa+slack-y).clamp_min(0)
+        w = unit(w + missing @ x/n)
+    what = f'no solution of margin {kappa} after {steps} steps'
+    raise ValueError(f'{what}: {p/n:g} patterns per weight may be too many')
+
+# %% ../../nbs/8_theory/perceptrons.ipynb #meetings
+def _meetings(a:Tensor, b:Tensor, kappa:float)->tuple[Tensor, Tensor]: # [i, c] angle; which pattern
+    "Where the stabilities a cos + b sin first reach `kappa`, equation (1)."
+    room = a-kappa
+    far = a+kappa
+    ahead = b < 0
+    root = (room*far).addcmul_(b, b).sqrt_()             # nan: no meeting
+    over = torch.where(ahead, root-b, far)
+    under = torch.where(ahead, room.clamp_min_(1e-14), root.add_(b))
+    g = over.div_(under).nan_to_num_(-math.inf)
+    g, wall = g.max(-1)
+    return 2*torch.atan2(torch.ones_like(g), g), wall
+
+def _rotate(w:Tensor, v:Tensor, phi:Tensor)->tuple[Tensor, Tensor]:
+    "A step along a great circle: what lies along it, and its derivative."
+    cos = phi.cos()[..., None]
+    sin = phi.sin()[..., None]
+    along = torch.addcmul(w*cos, v, sin)
+    slope = torch.addcmul(v*cos, w, -sin)
+    return along, slope
 
 # %% ../../nbs/8_theory/perceptrons.ipynb #fly
 def fly(
@@ -69,24 +99,25 @@ def fly(
     length:float        # of the flight, radians
 )->tuple[Tensor, Tensor]:
     "Move along great circles, with reflections where a stability reaches `kappa`; equations (1) and (2)."
-    i, square = torch.arange(len(x))[:, None], gram.diagonal(dim1=1, dim2=2)
-    a, b = w @ x.mT, v @ x.mT
+    i = torch.arange(len(x))[:, None]
+    square = gram.diagonal(dim1=1, dim2=2)
+    a = w @ x.mT
+    b = v @ x.mT
     left = torch.full(w.shape[:2], length, dtype=w.dtype)
     while True:
-        room, far, ahead = a-kappa, a+kappa, b < 0
-        root = (room*far).addcmul_(b, b).sqrt_()             # nan: no meeting
-        g = torch.where(ahead, root-b, far).div_(torch.where(ahead, room.clamp_min_(1e-14), root.add_(b)))
-        g, wall = g.nan_to_num_(-math.inf).max(-1)
-        phi = 2*torch.atan2(torch.ones_like(g), g)
-        hit, phi = (phi < left)[..., None], torch.minimum(phi, left)[..., None]
-        left = left - phi[..., 0]
-        c, s = phi.cos(), phi.sin()
-        (w, v), (a, b) = ((torch.addcmul(o*c, u, s), torch.addcmul(u*c, o, -s)) for o, u in ((w, v), (a, b)))
+        phi, wall = _meetings(a, b, kappa)
+        hit = (phi < left)[..., None]
+        phi = torch.minimum(phi, left)
+        left = left - phi
+        w, v = _rotate(w, v, phi)
+        a, b = _rotate(a, b, phi)
         if not hit.any(): return unit(w), v
-        k = hit*2*b.gather(-1, wall[..., None])/(square[i, wall][..., None]-kappa**2)
+        room = square[i, wall][..., None]-kappa**2
+        k = hit*2*b.gather(-1, wall[..., None])/room
         v = v - k*(x[i, wall]-kappa*w)
         b.addcmul_(k, a, value=kappa).addcmul_(k, gram[i, wall], value=-1)
 
+# %% ../../nbs/8_theory/perceptrons.ipynb #solutions
 def solutions(
     x:Tensor, kappa:float,
     chains:int=4,         # per set of patterns
@@ -97,12 +128,15 @@ def solutions(
     start:Tensor|None=None# [i, c, n]; None: `descend`
 )->Tensor: # [flights, i, c, n]
     "Uniform draws from the solutions of margin `kappa`."
-    generator = generator or stream('solutions')
-    gram, kept = x @ x.mT, []
-    w = descend(x, kappa, chains, generator) if start is None else start
+    if generator is None: generator = stream('solutions')
+    gram = x @ x.mT
+    w = start
+    if w is None: w = descend(x, kappa, chains, generator)
+    kept = []
     for j in range(warm+flights):
         v = torch.randn(w.shape, dtype=w.dtype, generator=generator)
-        w, _ = fly(w, unit(v - (v*w).sum(-1, keepdim=True)*w), x, gram, kappa, length)
+        radial = (v*w).sum(-1, keepdim=True)
+        w, _ = fly(w, unit(v - radial*w), x, gram, kappa, length)
         if j >= warm: kept.append(w)
     return torch.stack(kept)
 
@@ -111,39 +145,68 @@ def r_hat(
     draws:Tensor          # [draws, i, c, n]
 )->float: # 1 where chains agree
     "The square root of total over within-chain variance."
-    k, within = len(draws), draws.var(0).mean()
-    return ((k-1)/k + draws.mean(0).var(1).mean()/within).sqrt().item()
+    k = len(draws)
+    within = draws.var(0).mean()
+    between = draws.mean(0).var(1).mean()
+    total = (k-1)/k + between/within
+    return total.sqrt().item()
 
 def memory(
     draws:Tensor          # [draws, i, c, n] unit vectors
 )->Tensor: # [draws] 1 at lag 0; 0: forgotten
     "What a chain remembers of itself after 0, 1, ... flights."
-    k, c = len(draws), draws.shape[2]
-    total = draws.mean(0).sum(1)
-    q = ((total*total).sum(-1) - (draws.mean(0)**2).sum((-1, -2)))/(c*(c-1))
-    own = torch.stack([(draws[lag:]*draws[:k-lag]).sum(-1).mean((0, 2)) for lag in range(k)])
-    return ((own-q)/(1-q)).mean(1)
+    k, _, c, _ = draws.shape
+    means = draws.mean(0)
+    total = means.sum(1)
+    pairs = (total*total).sum(-1) - (means**2).sum((-1, -2))
+    q = pairs/(c*(c-1))
+    own = []
+    for lag in range(k):
+        overlap = draws[lag:]*draws[:k-lag]
+        own.append(overlap.sum(-1).mean((0, 2)))
+    kept = (torch.stack(own)-q)/(1-q)
+    return kept.mean(1)
 
 # %% ../../nbs/8_theory/perceptrons.ipynb #table
 def one_sphere(n:int)->Torus: # of a perceptron
     "The torus of a perceptron with `n` inputs."
-    return Torus(find_symmetries(Perceptron(n), torch.randn(2, n, generator=stream('probe'))))
+    probe = torch.randn(2, n, generator=stream('probe'))
+    sym = find_symmetries(Perceptron(n), probe)
+    return Torus(sym)
 
 def evaluator(x:Tensor, threshold:float)->Evaluator: # x: [p, n]
     "Counts the patterns below the threshold."
-    return Evaluator(Perceptron(x.shape[1], threshold), (x, torch.ones(len(x), dtype=torch.long)))
+    p, n = x.shape
+    labels = torch.ones(p, dtype=torch.long)
+    return Evaluator(Perceptron(n, threshold), (x, labels))
 
 # %% ../../nbs/8_theory/perceptrons.ipynb #watch
 def _watch(x, ws, T, threshold, ts, sigmas, deltas, generator): # x [p, n], ws [c, n] -> (quantity, at, value)
     "What the package measures on the solutions of one set of patterns."
-    ev, states = evaluator(x, threshold), [{'weight': w[None]} for w in ws]
-    yield from (('below', d, evaluator(x, d)(p).error) for d in deltas for p in states)
+    ev = evaluator(x, threshold)
+    states = [{'weight': w[None]} for w in ws]
+    for d in deltas:
+        below = evaluator(x, d)
+        for p in states: yield 'below', d, below(p).error
     for p in states:
         table = local_energy(ev, T, p, sigmas, 10, generator)
-        yield from (('energy', s, e) for s, e in zip(sigmas, table.energy))
+        for s, e in zip(sigmas, table.energy): yield 'energy', s, e
     for p, q in itertools.combinations(states, 2):
         yield 'overlap', 0., T.angles(p, q).cos().item()
-        yield from (('geodesic', t, e) for t, e in zip(ts, ev.along(Path((p, q), T), ts).error.tolist()))
+        errors = ev.along(Path((p, q), T), ts).error
+        for t, e in zip(ts, errors.tolist()): yield 'geodesic', t, e
+
+# %% ../../nbs/8_theory/perceptrons.ipynb #theory
+def _theory(alpha, kappa, tau, ts, sigmas, deltas):
+    "(quantity, at) -> what the formulas say"
+    found = {('overlap', 0.): typical_overlap(alpha, kappa)}
+    curves = dict(
+        geodesic=(ts, geodesic_violation(alpha, kappa, ts, tau)),
+        energy=(sigmas, typical_energy(alpha, kappa, sigmas, tau)),
+        below=(deltas, stability_cdf(alpha, kappa, deltas)))
+    for name, (at, values) in curves.items():
+        for a, v in zip(at, values): found[name, a] = v
+    return found
 
 # %% ../../nbs/8_theory/perceptrons.ipynb #perceptron-table
 def perceptron_table(
@@ -158,25 +221,43 @@ def perceptron_table(
     draws:Tensor|None=None       # [i, c, n] solutions, if already drawn
 ): # DataFrame: label, seed, alpha, kappa, threshold, quantity, at, measured, theory
     "Random solutions, measured by the package and computed by the formulas."
+    tau = kappa if threshold is None else threshold
+    x = patterns(alpha, n, seeds)
+    if draws is None:
+        gen = stream('solutions', alpha, kappa, n)
+        draws, = solutions(x, kappa, chains, 1, warm, generator=gen)
+    T = one_sphere(n)
+    rows = []
+    for seed, xs, ws in zip(seeds, x, draws):
+        for row in _watch(xs, ws, T, tau, ts, sigmas, deltas, stream('noise', seed)): rows.append((seed, *row))
+    theory = _theory(alpha, kappa, tau, ts, sigmas, deltas)
+    return _frame(rows, theory, alpha=alpha, kappa=kappa, threshold=tau)
+
+# %% ../../nbs/8_theory/perceptrons.ipynb #frame
+def _frame(rows, theory, **task):
+    "The mean over solutions of each set of patterns, beside the theory"
     import pandas as pd
-    tau, x, T = kappa if threshold is None else threshold, patterns(alpha, n, seeds), one_sphere(n)
-    if draws is None: draws = solutions(x, kappa, chains, 1, warm, generator=stream('solutions', alpha, kappa, n))[0]
-    theory = {('overlap', 0.): typical_overlap(alpha, kappa)}
-    for name, at, f in (('geodesic', ts, geodesic_violation(alpha, kappa, ts, tau)), ('energy', sigmas, typical_energy(alpha, kappa, sigmas, tau)),
-                        ('below', deltas, stability_cdf(alpha, kappa, deltas))): theory |= {(name, a): v for a, v in zip(at, f)}
-    rows = [(seed, *row) for seed, xs, ws in zip(seeds, x, draws) for row in _watch(xs, ws, T, tau, ts, sigmas, deltas, stream('noise', seed))]
-    frame = pd.DataFrame(rows, columns=['seed', 'quantity', 'at', 'measured']).groupby(['seed', 'quantity', 'at'], as_index=False).mean()
-    frame = frame.assign(label='perceptron', alpha=alpha, kappa=kappa, threshold=tau, theory=[theory[k] for k in zip(frame.quantity, frame['at'])])
-    return frame[['label', 'seed', 'alpha', 'kappa', 'threshold', 'quantity', 'at', 'measured', 'theory']]
+    frame = pd.DataFrame(rows, columns=['seed', 'quantity', 'at', 'measured'])
+    frame = frame.groupby(['seed', 'quantity', 'at'], as_index=False).mean()
+    points = zip(frame.quantity, frame['at'])
+    frame['theory'] = [theory[k] for k in points]
+    frame = frame.assign(label='perceptron', **task)
+    return frame[['label', 'seed', *task, 'quantity', 'at', 'measured', 'theory']]
 
 # %% ../../nbs/8_theory/perceptrons.ipynb #agreement-table
 def agreement(
     frame               # one or several `perceptron_table`
 ): # DataFrame: one row per point; measured, se (over sets of patterns), theory, z (0 where both are the same number)
     "Mean, standard error and distance from the formula in standard errors."
-    by = frame.groupby(['alpha', 'kappa', 'threshold', 'quantity', 'at']).agg(measured=('measured', 'mean'), se=('measured', 'sem'), theory=('theory', 'first'))
-    gap = by.measured - by.theory
-    return by.assign(z=(gap/by.se).where(gap != 0, 0.)).reset_index()
+    by = frame.groupby(['alpha', 'kappa', 'threshold', 'quantity', 'at'])
+    table = by.agg(
+        measured=('measured', 'mean'),
+        se=('measured', 'sem'),
+        theory=('theory', 'first'))
+    gap = table.measured - table.theory
+    z = gap/table.se
+    table['z'] = z.where(gap != 0, 0.)
+    return table.reset_index()
 
 # %% ../../nbs/8_theory/perceptrons.ipynb #plot-geodesic
 def plot_geodesic(
@@ -185,12 +266,17 @@ def plot_geodesic(
 ):  # ax
     "Error along the geodesic: formula, and the mean over sets of patterns with two standard errors."
     import matplotlib.pyplot as plt
-    ax = plt.subplots(figsize=(4.5, 2.4), layout='constrained')[1] if ax is None else ax
-    alpha, kappa, tau = (frame[k].iloc[0] for k in ('alpha', 'kappa', 'threshold'))
-    ts, rows = np.linspace(0, 1, 41), agreement(frame[frame.quantity == 'geodesic'])
+    if ax is None: _, ax = plt.subplots(figsize=(4.5, 2.4), layout='constrained')
+    first = frame.iloc[0]
+    alpha, kappa, tau = first.alpha, first.kappa, first.threshold
+    ts = np.linspace(0, 1, 41)
     ax.plot(ts, geodesic_violation(alpha, kappa, ts, tau), lw=1, label='formula')
+    rows = agreement(frame[frame.quantity == 'geodesic'])
     ax.errorbar(rows['at'], rows.measured, 2*rows.se, fmt='o', ms=3, capsize=2, label='measured')
-    ax.set(xlabel='t', ylabel=f'share of stabilities below {tau:g}', title=f'{alpha:g} patterns per weight, margin {kappa:g}')
+    ax.set(
+        xlabel='t',
+        ylabel=f'share of stabilities below {tau:g}',
+        title=f'{alpha:g} patterns per weight, margin {kappa:g}')
     ax.legend(frameon=False)
     return ax
 
@@ -201,16 +287,22 @@ def perceptron_rule(
     steps:int=50_000      # most
 )->Tensor: # [i, c, n] on the sphere
     "Add wrong patterns, drawn at random, until every stability is above `kappa`; ValueError after `steps`."
-    i, gram = torch.arange(len(x))[:, None], x @ x.mT
-    times, square = torch.zeros(len(x), chains, x.shape[1], dtype=x.dtype), torch.zeros(len(x), chains, 1, dtype=x.dtype)
-    y = times.clone()                                     # fields of the sum of patterns; `square` is its squared length
+    sets, p, _ = x.shape
+    i = torch.arange(sets)[:, None]
+    gram = x @ x.mT
+    times = torch.zeros(sets, chains, p, dtype=x.dtype)
+    square = torch.zeros(sets, chains, 1, dtype=x.dtype)
+    y = times.clone()
     for _ in range(steps):
         wrong = y <= kappa*square.sqrt()
         todo = wrong.any(-1, keepdim=True)
         if not todo.any(): return unit(times @ x)
-        pick = (torch.rand(y.shape, generator=generator)*wrong).argmax(-1, keepdim=True)
+        pick = torch.rand(y.shape, generator=generator)*wrong
+        pick = pick.argmax(-1, keepdim=True)
         row = gram[i, pick[..., 0]]
-        square, y = square + todo*(2*y.gather(-1, pick)+row.gather(-1, pick)), y + todo*row
+        longer = 2*y.gather(-1, pick) + row.gather(-1, pick)
+        square = square + todo*longer
+        y = y + todo*row
         times.scatter_add_(-1, pick, todo.to(times))
     raise ValueError(f'no solution of margin {kappa} after {steps} steps of the perceptron rule')
 
@@ -224,10 +316,17 @@ def sgd(
     pull:tuple=(1e-3, .3)     # share of the way to the centre per step, first and last
 )->Tensor: # [i, c, n] on the sphere
     "Stochastic gradient descent on the sphere, plain or replicated."
-    w = unit(torch.randn(len(x), chains, replicas, x.shape[2], dtype=x.dtype, generator=generator))
+    sets, p, n = x.shape
+    first, last = pull
+    w = torch.randn(sets, chains, replicas, n, dtype=x.dtype, generator=generator)
+    w = unit(w)
     for s in range(steps):
-        part = x[:, torch.randint(x.shape[1], (batch,), generator=generator)]
-        w = w + lr*(1-s/steps)*(torch.sigmoid(beta*(kappa - w.flatten(1, 2) @ part.mT)) @ part/batch).view_as(w)
-        if replicas > 1: w = torch.lerp(w, w.mean(2, keepdim=True), pull[0]*(pull[1]/pull[0])**(s/steps))
+        part = x[:, torch.randint(p, (batch,), generator=generator)]
+        y = w.flatten(1, 2) @ part.mT
+        push = torch.sigmoid(beta*(kappa - y)) @ part/batch
+        w = w + lr*(1-s/steps)*push.view_as(w)
+        if replicas > 1:
+            gamma = first*(last/first)**(s/steps)
+            w = torch.lerp(w, w.mean(2, keepdim=True), gamma)
         w = unit(w)
     return unit(w.mean(2))
