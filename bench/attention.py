@@ -1,6 +1,6 @@
 """Barriers of the test error between small transformers on digits, aligned over more and more of their symmetries.
 
-python bench/transformers.py --out nbs/results/transformers/barriers.csv --seeds 5
+python bench/attention.py --out nbs/results/transformers/barriers.csv --seeds 5
 
 The page nbs/experiments/transformers.ipynb reads the table.
 """
