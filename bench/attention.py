@@ -11,10 +11,12 @@ import pandas as pd
 import torch
 from landscape_nb.alignment import align
 from landscape_nb.data import load_data
+from landscape_nb.evaluate import Evaluator
 from landscape_nb.ground.states import called
 from landscape_nb.matching.mixed import canonical
 from landscape_nb.models import make_model
 from landscape_nb.optimizers import minimize
+from landscape_nb.paths import Path as Way, barrier
 from landscape_nb.search.group import relative_change
 from landscape_nb.symmetries import find_symmetries
 from landscape_nb.training.recipes import recipe_for
@@ -33,29 +35,18 @@ def aligned(sym, a, b, how):
     return r.reference, r.state
 
 
-def score(net, state, x, y):
-    "Share of wrong answers, and loss."
-    with torch.no_grad():
-        z = called(net, state, (x,))
-    wrong = (z.argmax(1) != y).double().mean().item()
-    return wrong, torch.nn.functional.cross_entropy(z, y).item()
-
-
-def barrier(net, a, b, x, y, points=11):
+def heights(ev, a, b, points=11):
     "The most by which error and loss on the straight path exceed the line between the ends."
-    ts = torch.linspace(0, 1, points).tolist()
-    scores = [score(net, {k: (1 - t)*a[k] + t*b[k] for k in a}, x, y) for t in ts]
-    out = []
-    for values in zip(*scores):
-        line = [(1 - t)*values[0] + t*values[-1] for t in ts]
-        out.append(max(v - l for v, l in zip(values, line)))
-    return out
+    seen = barrier(ev, Way((a, b)), points, refine=0, statistics='none', over='line')
+    line = (1 - seen.ts)*seen.losses[0] + seen.ts*seen.losses[-1]
+    return seen.value, (seen.losses - line).max().item()
 
 
 def rows_of(arch, seeds, data):
     "A row for every pair and every way to align it."
     net = make_model(arch, size=data.x_train.shape[-1], seed=0).eval()
     sym = find_symmetries(net, data.x_train[:2])
+    train, test = Evaluator(net, data.train), Evaluator(net, data.test)
     found = {s: minimize(recipe_for(arch, 'digits', 'adam', s), data=data, progress=False) for s in seeds}
     for s, m in found.items():
         print(arch, s, m, flush=True)
@@ -65,8 +56,8 @@ def rows_of(arch, seeds, data):
             with torch.no_grad():
                 change = relative_change(called(net, found[j].state, (data.x_test,)), called(net, b, (data.x_test,)))
             row = dict(arch=arch, aligned=how, label_a='adam', seed_a=i, label_b='adam', seed_b=j)
-            row['test_error'], row['test_loss'] = barrier(net, a, b, data.x_test, data.y_test)
-            row['train_error'], row['train_loss'] = barrier(net, a, b, data.x_train, data.y_train)
+            row['test_error'], row['test_loss'] = heights(test, a, b)
+            row['train_error'], row['train_loss'] = heights(train, a, b)
             row['ends'] = (found[i].test.error + found[j].test.error)/2
             row['change'] = change
             print(row, flush=True)

@@ -38,16 +38,10 @@ def classes():
                 fields = dict(arch=arch, dataset=dataset, algorithm=algorithm, width=width, lr=lr, batch=batch)
                 yield f'{arch}, {dataset}, {algorithm}', f'rate {lr:g}, batch {batch}', fields
 
-def logit_scale(ev, state, p):
-    "What the logits of the canonical form are multiplied with in the network."
-    x, _ = next(iter(ev.parts()))
-    with torch.no_grad(): z, unit = ev.forward(state, x), ev.forward(p, x)
-    return float((z*unit).sum()/unit.square().sum())
-
 def geodesic_sharpness(ev, T, state, step=STEP):
     "Rise of the loss, in nats, after one step along its gradient on the torus."
     p = T.project(state)
-    scale = logit_scale(ev, state, p)
+    scale = T.radius(state)
     at = {k: torch.zeros_like(p[k]).requires_grad_() for k in T.place}
     moved = T.exp(p, at)
     loss = sum(nn.functional.cross_entropy(scale*ev.forward(moved, x), y, reduction='sum') for x, y in ev.parts())/len(ev.y)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from .ground.states import called, copied, written
 from .search.group import Block, Element, State, Symmetries, SymmetryError, unit_rows
 from .matching.levels import Choice, Layout
-from .matching.mixed import OVER, align_mixed
+from .matching.mixed import _check_over, align_mixed
 from .matching.similarity import Matching, assign, inner, rounded_products
 
 # %% ../nbs/3_alignment/alignment.ipynb #greedy
@@ -278,7 +278,7 @@ def align(
     "Move `b` by a permutation and signs of its units as close to `a` as `method` can. ValueError names what exists; SymmetryError where a state does not fit."
     if method not in METHODS: raise ValueError(f'method: wanted one of {sorted(METHODS)}, got {method!r}')
     if method == 'activation' and (model is None or data is None): raise ValueError("method 'activation' needs `model` and `data`")
-    if over not in OVER: raise ValueError(f'over: wanted one of {OVER}, got {over!r}')
+    _check_over(over)
     if restarts and (generator is None or method not in ('cd', 'bary', 'best')): raise ValueError(f"restarts: wanted a generator and one of 'cd', 'bary', 'best', got {generator} and {method!r}")
     if not isinstance(sym, Symmetries): raise SymmetryError(f'sym: wanted what find_symmetries returns, got {type(sym).__name__}')
     if torus is not None and not hasattr(torus, 'dist'): raise ValueError(f'torus: wanted a Torus, got {type(torus).__name__}')

@@ -22,6 +22,7 @@ from .models import BINARY, make_model
 from .search.group import State, Symmetries, SymmetryError, state_of
 from .evaluate import Evaluator, Score
 from .optimizers import MAX_ERROR, Minimum, _data_of, coupling, minimum_spec, random_labels, rate
+from .training.recipes import _choice
 
 # %% ../nbs/7_binary/binary.ipynb #sign-names
 MEAN, VARIANCE = 'running_mean', 'running_var'        # how batch normalisation calls what it keeps
@@ -182,9 +183,9 @@ SHARES = ('hold', 'collapse', 'random_hold', 'corrupt', 'gamma0', 'gamma1')
 
 def _check(r):
     "Refuse what cannot be"
-    _check_name('binary network', r.arch, BINARY)
-    _check_name('binary algorithm', r.algorithm, ALGORITHMS)
-    _check_name('binary rule', r.rule, RULES)
+    _choice('binary network', r.arch, BINARY, BinaryRecipeError)
+    _choice('binary algorithm', r.algorithm, ALGORITHMS, BinaryRecipeError)
+    _choice('binary rule', r.rule, RULES, BinaryRecipeError)
     check_dataset(r.dataset, r.n_train)
     if not r.label: object.__setattr__(r, 'label', r.algorithm)
     for name in SHARES:
@@ -197,10 +198,6 @@ def _check(r):
         if f.type is float:
             _check_number(f.name, v)
             object.__setattr__(r, f.name, float(v))
-
-def _check_name(what, value, among):
-    if value not in among:
-        raise BinaryRecipeError(f'there is no {what} {value!r}; there are: {", ".join(among)}')
 
 # %% ../nbs/7_binary/binary.ipynb #check-numbers
 def _check_whole(name, v):
@@ -532,9 +529,9 @@ def binary_recipe_for(
     width:float=1.,
 )->BinaryRecipe:
     "The recipe of the study for one class of binary minimizers."
-    _check_name('preset', preset, PRESETS)
-    _check_name('class of minimizers', label, CLASSES)
-    _check_name('network', arch, BINARY)
+    _choice('preset', preset, PRESETS, BinaryRecipeError)
+    _choice('class of minimizers', label, CLASSES, BinaryRecipeError)
+    _choice('network', arch, BINARY, BinaryRecipeError)
     rows = _rows(preset, arch)
     algorithm, _, control = label.partition('-')
     row = dict(rows[algorithm])

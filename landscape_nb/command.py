@@ -88,10 +88,10 @@ def _frame(sym, states):
 def _ruler(sym, T):
     "Name -> distance, of raw states or of their projections"
     if not hasattr(T, 'angles'): return {'Hamming fraction': T.dist}
-    def euclid(a, b): return sum((a[k]-b[k]).double().square().sum().item() for k in sym.parameters)**.5
+    from landscape_nb.alignment import distance
     def radians(a, b): return T.dist(T.project(a), T.project(b))
     def rms(a, b): return T.dist(T.project(a), T.project(b), rms=True)
-    return {'weights (Euclidean)': euclid, 'torus (radians)': radians, 'torus (rms angle)': rms}
+    return {'weights (Euclidean)': distance(sym), 'torus (radians)': radians, 'torus (rms angle)': rms}
 
 def _matched(sym, states, method, raw=False):
     "What `align` finds, and the second state moved by it"
@@ -168,13 +168,13 @@ def _untrained(*facts):
 def _print_distances(sym, states, fresh, method):
     "Every measure as found and matched; the second state matched"
     import pandas as pd
-    T, rows, near = _frame(sym, states)[0], {}, {}
+    ruler, rows, near = _ruler(sym, _frame(sym, states)[0]), {}, {}
     pairs = {'': states} | ({', untrained': fresh} if fresh else {})
     for what, (u, v) in pairs.items():
         near[what] = _matched(sym, (u, v), method)[1]
         for name, w in (('as found', v), (f'matched ({method})', near[what])):
-            rows[name+what] = [far(u, w) for far in _ruler(sym, T).values()]
-    print(pd.DataFrame(rows, [*_ruler(sym, T)]).T.to_string(float_format='{:.6g}'.format))
+            rows[name+what] = [far(u, w) for far in ruler.values()]
+    print(pd.DataFrame(rows, [*ruler]).T.to_string(float_format='{:.6g}'.format))
     return near['']
 
 def _print_layers(sym, u, near):

@@ -420,10 +420,10 @@ def normalised_margin(
 
 # %% ../nbs/9_study/study.ipynb #study-margin
 @patch
-def margin(self:Study, label:str, seed:int)->float:
-    "The normalised margin of one network on its training images."
+def margin(self:Study, state:State)->float:
+    "The normalised margin of a network on its training images."
     ev = self.bench().ev
-    logits = ev.logits(self.state(label, seed))
+    logits = ev.logits({k: v.to(self.device) for k, v in state.items()})
     return normalised_margin(logits, ev.y)
 
 # %% ../nbs/9_study/study.ipynb #minimum-row
@@ -431,7 +431,7 @@ def _minimum_row(study, label, seed):
     m = study.minimum(label, seed)
     finite = all(bool(v.isfinite().all()) for v in m.state.values())
     projected = study.projection(m.state) if finite else dict(dead=None, changed=None, moved_again=None)
-    margin = study.margin(label, seed) if finite else math.nan
+    margin = study.margin(m.state) if finite else math.nan
     return dict(
         label=label, seed=seed,
         train_error=m.train.error, test_error=m.test.error,

@@ -1,5 +1,5 @@
 "Merging trained networks: the command `landscape merge` on networks of digits with batch normalisation."
-import hashlib, sys
+import hashlib
 import pytest, torch, torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import nn

@@ -2,7 +2,6 @@
 import itertools
 import pytest
 import torch
-from torch import nn
 from torch.func import functional_call
 from landscape_nb.alignment import align
 from landscape_nb.matching.mixed import OVER, Heads, balancing, canonical, levelled, parts_of, turning

@@ -100,10 +100,14 @@ def smaller(data, limit=PICTURE):
         image = image.resize([round(.9*side) for side in image.size], Image.Resampling.LANCZOS)
     return data
 
+def executed(page, name):
+    "An executed notebook, without the folder that it was run in: that of a run called `name`."
+    text = page.read_text(encoding='utf-8').replace(str(page.parent), f'out/{name}')
+    return json.loads(text.replace(f'{ROOT}/', ''))
+
 def keep_page(page, to):
-    "The executed notebook, without the folder that it was run in; one that is too large is named and left out."
-    text = page.read_text(encoding='utf-8').replace(str(page.parent), f'out/{to.name}')
-    nb = json.loads(text.replace(f'{ROOT}/', ''))
+    "The executed notebook; one that is too large is named and left out."
+    nb = executed(page, to.name)
     for of in [nb, *nb['cells']]: of['metadata'].pop('papermill', None)
     data = json.dumps(nb, ensure_ascii=False, indent=1).encode() + b'\n'
     if len(data) > PAGE_SIZE: return print(f'{page} has {len(data)/1e6:.2f} MB, more than {PAGE_SIZE/1e6:g}: left out')
@@ -126,12 +130,12 @@ def show(words):
     _, out = planned(words)
     stopped = run(words)
     if stopped: return stopped
-    done = json.loads((out/PAGE.name).read_text(encoding='utf-8').replace(f'{ROOT}/', ''))
+    done = executed(out/PAGE.name, out.name)
     shrink(done)
-    executed = {cell['id']: cell for cell in done['cells'] if cell['cell_type'] == 'code'}
+    cells = {cell['id']: cell for cell in done['cells'] if cell['cell_type'] == 'code'}
     page = json.loads(PAGE.read_text(encoding='utf-8'))
     for cell in page['cells']:
-        if cell['cell_type'] == 'code': cell['outputs'] = executed[cell['id']]['outputs']
+        if cell['cell_type'] == 'code': cell['outputs'] = cells[cell['id']]['outputs']
     PAGE.write_text(json.dumps(page, ensure_ascii=False, indent=1) + '\n', encoding='utf-8')
     from nbdev.clean import nbdev_clean
     nbdev_clean(str(PAGE))

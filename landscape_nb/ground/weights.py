@@ -252,7 +252,10 @@ class _Fit(NamedTuple):
     missing: list
     odd: list
 
-    def __len__(self)->int: return len(self.missing) + len(self.odd)
+    @property
+    def wrong(self)->int:
+        "How many names do not fit."
+        return len(self.missing) + len(self.odd)
 
 def _fits(found, model, own)->Iterator[_Fit]:
     "All ways"
@@ -281,7 +284,7 @@ def _matched(found, model, where)->tuple[State, list]: # own state, [(name there
     own = state_of(model)
     if 'n_averaged' not in own:     # the counter of torch's AveragedModel
         found = {k: v for k, v in found.items() if k != 'n_averaged'}
-    fit = min(_fits(found, model, own), key=len)
+    fit = min(_fits(found, model, own), key=lambda f: f.wrong)
     pairs = [(home, found[fit.got[n]]) for n, home in fit.wanted.items() if n in fit.got]
     bent = []
     for k, v in pairs:

@@ -46,11 +46,11 @@ def _check_merge(sym, states, data, repair):
     if repair and data is None: raise ValueError('repair: wanted data, on which the statistics of the networks are read')
 
 # %% ../../nbs/6_landscape/merging.ipynb #merge
-def _aligned(sym:Symmetries, states:Sequence[State])->tuple[list[State], float]: # float64, canonical
+def _aligned(T:Torus, states:Sequence[State])->tuple[list[State], float]: # float64, canonical
     "The networks in the order of the first, and the mean scale of their logits."
-    T, wide = Torus(sym), [double(s) for s in states]
+    wide = [double(s) for s in states]
     logs = torch.tensor([T.radius(s) for s in wide], dtype=torch.float64).log()
-    moves = align_many(sym, [T.project(s) for s in states]).elements
+    moves = align_many(T.sym, [T.project(s) for s in states]).elements
     aligned = [g(T.project(s)) for g, s in zip(moves, wide)]
     return aligned, logs.mean().exp().item()
 
@@ -62,8 +62,9 @@ def merge(
 )->State: # in the frame of the first
     "One network from several: the mean on the torus in one order, with its statistics and the scale of its logits."
     _check_merge(sym, states, data, repair)
-    aligned, factor = _aligned(sym, states)
-    mean = rescaled(sym, Torus(sym).mean(aligned).state, factor)
+    T = Torus(sym)
+    aligned, factor = _aligned(T, states)
+    mean = rescaled(sym, T.mean(aligned).state, factor)
     mean = _rounded(mean, states[0])
     if not repair: return data.refresh(mean) if data is not None else mean
     ends = [_rounded(rescaled(sym, s, factor), states[0]) for s in aligned]

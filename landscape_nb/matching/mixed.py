@@ -5,19 +5,19 @@
 # %% auto #0
 __all__ = ['OVER', 'root', 'balancing', 'turning', 'rotation', 'turning_pairs', 'sides', 'crossing', 'gains_in', 'gain_families',
            'gains_one', 'removing', 'unwritten', 'removed', 'free_scales', 'at_unit', 'within', 'levelled', 'is_one',
-           'lengths_one', 'strengths', 'Collected', 'settled', 'in_float64', 'canonical', 'Step', 'Space', 'paired',
-           'tensors_of', 'Units', 'outside', 'turned_heads', 'Heads', 'places', 'inside_of', 'sign_of', 'parts_of',
-           'Pair', 'decide', 'improve', 'Mixed', 'align_mixed', 'searched']
+           'lengths_one', 'strengths', 'Collected', 'settled', 'canonical', 'Step', 'Space', 'paired', 'tensors_of',
+           'Units', 'outside', 'turned_heads', 'Heads', 'places', 'inside_of', 'sign_of', 'parts_of', 'Pair', 'decide',
+           'improve', 'Mixed', 'align_mixed', 'searched']
 
 # %% ../../nbs/3_alignment/mixed.ipynb #imports
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
-from ..search.group import Element, Move, State, Symmetries, Wire, in_double, unit_rows
+from ..search.group import Element, Move, State, Symmetries, Wire, unit_rows
 from ..search.mixing import Addition, Mixing, ones_basis
 from .similarity import assign, inner
-from ..torus import Torus
+from ..torus import Torus, double
 
 # %% ../../nbs/3_alignment/mixed.ipynb #root
 def root(
@@ -287,11 +287,6 @@ def settled(
         if all(is_one(s, 1e-13) for s in now): break
     return kept
 
-# %% ../../nbs/3_alignment/mixed.ipynb #in-float64
-def in_float64(state:State)->State:
-    "A state with its floating tensors in double precision."
-    return {k: in_double(v) for k, v in state.items()}
-
 # %% ../../nbs/3_alignment/mixed.ipynb #canonical
 def canonical(
     sym:Symmetries,     # what `find_symmetries` returns
@@ -300,7 +295,7 @@ def canonical(
 )->Element:
     "The element that brings a state to its canonical form; `SymmetryError` where the state does not fit."
     sym.validate(state)
-    wide = in_float64(state)
+    wide = double(state)
     gains = sym.element(numbers=gains_one(sym, wide))
     words: list = [gains]
     wide = gains(wide)
@@ -584,7 +579,7 @@ def align_mixed(
     "Bring `b` next to the canonical form of `a`. ValueError and SymmetryError name what was wanted."
     _check_over(over)
     form_a, form_b = canonical(sym, a), canonical(sym, b)
-    wide_a, wide_b = form_a(in_float64(a)), form_b(in_float64(b))
+    wide_a, wide_b = form_a(double(a)), form_b(double(b))
     parts = parts_of(sym, levelled(sym, wide_a) & levelled(sym, wide_b), over)
     g = permuted(wide_a, wide_b)
     best = inner(sym, wide_a, g(wide_b))

@@ -21,9 +21,9 @@ from .updates import FACTS, RULES, SCHEDULES, own
 class RecipeError(ValueError):
     "A recipe that cannot be carried out; the message says what exists"
 
-def _choice(what, value, among):
+def _choice(what, value, among, error=RecipeError):
     if value not in among:
-        raise RecipeError(f'there is no {what} {value!r}; there are: {", ".join(among)}')
+        raise error(f'there is no {what} {value!r}; there are: {", ".join(among)}')
 
 # %% ../../nbs/5_training/recipes.ipynb #recipe
 @dataclass(frozen=True)
